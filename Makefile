@@ -1,0 +1,38 @@
+# make lab    install, and open JupyterLab at the map of the course
+# make chat   install, and talk to the shipped model in the terminal
+# make test   install, and run every notebook and every test
+# make run    run every notebook again and write its outputs; then commit them
+# make clean  remove the virtual environment and the caches
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+ROOT_FLAG := $(if $(filter 0,$(shell id -u)),--allow-root)
+
+.PHONY: lab chat test run clean
+.DEFAULT_GOAL := help
+
+help:
+	@sed -n 's/^# make/make/p' Makefile
+
+$(READY): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "niels-gpt needs Python 3.11 or newer; set PYTHON=python3.11"; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e ".[dev]" -c constraints.txt
+	@touch $@
+
+lab: $(READY)
+	$(BIN)/jupyter lab $(ROOT_FLAG) $(ARGS) nbs/index.ipynb
+
+chat: $(READY)
+	$(BIN)/python -m niels_gpt.chat_cli $(ARGS)
+
+test: $(READY)
+	$(BIN)/python -m pytest -q -n 2 --dist loadfile $(ARGS)
+
+run: $(READY)
+	$(BIN)/python tools/notebooks.py run
+
+clean:
+	rm -rf $(VENV) data/cache .pytest_cache

@@ -1,0 +1,113 @@
+"""Make a run's best checkpoint the one that ships: weights only, its metrics, and a model card from both.
+
+python tools/ship_checkpoint.py --run checkpoints/chat --text TEXT_CARD.json
+"""
+
+import argparse
+import shutil
+import sys
+from pathlib import Path
+from typing import Any
+
+from niels_gpt.callbacks import read_metrics
+from niels_gpt.checkpoint import load_checkpoint, load_model, save_checkpoint
+from niels_gpt.config import load_json
+from niels_gpt.files import atomic_write
+from niels_gpt.terminal import run_command
+
+CARD = """# Model card: niels-gpt
+
+A byte-level GPT of {n_params:,} parameters that chats about Niels Bohr in the third person, and about itself.
+This card was written by `tools/ship_checkpoint.py` from the run's own record, `{metrics}`.
+
+## Data
+
+| source | probability | training bytes | held-out bytes | what it is |
+|---|---:|---:|---:|---|
+{sources}
+
+{attribution}
+
+## Run
+
+{shape}
+
+{train}
+
+Trained on {device} with torch {torch}: {steps:,} steps of {batch:,} bytes, {seen:,} bytes in all, of which {last_rate}.
+
+## Held-out loss
+
+Checkpoint of step {step:,}; {eval_windows} random windows a source, float32.
+
+| source | nats per byte | bits per byte |
+|---|---:|---:|
+{losses}
+
+## Limits
+
+- It knows the facts in `data/public_facts.json`, in the words of `data/primer_templates/`, and no others; it may still state
+  wrong ones in fluent English. Do not use it as a source.
+- It was trained to say that it does not know; it will not always do so.
+- It reads {T} bytes at most; of a longer conversation it forgets the oldest turns.
+- English only. It has no safety training beyond the dialogues of the primer.
+"""
+
+
+def source_rows(run: dict[str, Any], text: dict[str, Any]) -> str:
+    "Return the table's rows on the run's sources."
+    what = {"wiki": text["name"], "primer": "dialogues composed by `tools/generate_primer.py`, our own words", "roam": "the user's own notes"}
+    return "\n".join(f"| {name} | {p:.2f} | {run['train_bytes'][name]:,} | {run['val_bytes'].get(name, 0):,} | {what[name]} |"
+                     for name, p in run["p"].items())
+
+
+def settings_table(title: str, settings: dict[str, Any]) -> str:
+    "Return a config as a table."
+    return f"| {title} | |\n|---|---|\n" + "\n".join(f"| `{name}` | {value} |" for name, value in settings.items())
+
+
+def write_card(path: Path, metrics: Path, step: int, text: dict[str, Any]) -> None:
+    "Write the model card from the run's metrics."
+    rows = read_metrics(metrics)
+    run = rows[0]
+    best = next(row for row in rows if row["kind"] == "eval" and row["step"] == step)
+    rates = sorted(row["tokens_per_s"] for row in rows if row["kind"] == "train")
+    losses = "\n".join(f"| {name} | {loss:.4f} | {best['bits_per_byte'][name]:.4f} |" for name, loss in best["loss"].items())
+    batch, steps = run["train"]["B"] * run["model"]["T"], max(row["step"] for row in rows)
+    card = CARD.format(
+        n_params=run["n_params"], metrics=metrics.name, sources=source_rows(run, text), attribution=text["attribution"],
+        shape=settings_table("model", run["model"]), train=settings_table("training", {k: v for k, v in run["train"].items() if k != "out_dir"}),
+        device=run["device"], torch=run["torch"].split("+")[0], steps=steps, batch=batch, seen=steps * batch, step=step,
+        last_rate=f"{rates[len(rates) // 2]:,.0f} a second (median)", eval_windows=run["train"]["eval_steps"] * run["train"]["B"],
+        losses=losses, T=run["model"]["T"])
+    with atomic_write(path) as file: file.write(card.encode())
+
+
+def ship(args: argparse.Namespace) -> None:
+    "Write niels-gpt.pt, .metrics.jsonl and .md into the output folder."
+    text = load_json(args.text)
+    if set(text) != {"name", "attribution"}: raise ValueError(f"{args.text} must hold the keys name and attribution")
+    source = args.run / args.which
+    state = load_checkpoint(source, device="cpu")
+    target = args.out / "niels-gpt.pt"
+    save_checkpoint(target, model_cfg=state["model_cfg"], train_cfg=state["train_cfg"], model=load_model(source), optimizer=None,
+                    step=state["step"], best_val_loss=state["best_val_loss"])
+    metrics = target.with_suffix(".metrics.jsonl")
+    shutil.copyfile(args.run / "metrics.jsonl", metrics)
+    write_card(target.with_suffix(".md"), metrics, state["step"], text)
+    print(f"{target}: step {state['step']}, {target.stat().st_size:,} bytes; with its metrics and its card")
+
+
+def main() -> int:
+    "Parse the command line and ship."
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--run", type=Path, required=True, help="the run's out_dir")
+    parser.add_argument("--which", default="best.pt", help="file of the run to ship (default: %(default)s)")
+    parser.add_argument("--text", type=Path, required=True, help='JSON with the "name" and the "attribution" of the encyclopedic text')
+    parser.add_argument("--out", type=Path, default=Path("checkpoints"), help="folder to write to (default: %(default)s)")
+    args = parser.parse_args()
+    return run_command(lambda: ship(args))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
