@@ -34,7 +34,7 @@ This card was written by `tools/ship_checkpoint.py` from the run's own record, `
 
 {train}
 
-Trained on {device} with torch {torch}: {steps:,} steps of {batch:,} bytes, {seen:,} bytes in all, of which {last_rate}.
+Trained on {device} with torch {torch}: {steps:,} steps of {batch:,} bytes, {seen:,} bytes in all, at {last_rate}.
 
 ## Held-out loss
 
@@ -78,7 +78,7 @@ def write_card(path: Path, metrics: Path, step: int, text: dict[str, Any]) -> No
         n_params=run["n_params"], metrics=metrics.name, sources=source_rows(run, text), attribution=text["attribution"],
         shape=settings_table("model", run["model"]), train=settings_table("training", {k: v for k, v in run["train"].items() if k != "out_dir"}),
         device=run["device"], torch=run["torch"].split("+")[0], steps=steps, batch=batch, seen=steps * batch, step=step,
-        last_rate=f"{rates[len(rates) // 2]:,.0f} a second (median)", eval_windows=run["train"]["eval_steps"] * run["train"]["B"],
+        last_rate=f"{rates[len(rates) // 2]:,.0f} bytes a second (median)", eval_windows=run["train"]["eval_steps"] * run["train"]["B"],
         losses=losses, T=run["model"]["T"])
     with atomic_write(path) as file: file.write(card.encode())
 
