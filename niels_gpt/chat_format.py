@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['ROLES', 'Message', 'DEFAULT_SYSTEM_PROMPT', 'STOP_SEQUENCES', 'format_chat', 'parse_chat', 'extract_assistant_reply',
-           'fit_to_context']
+           'prompt_bytes', 'fit_to_context']
 
 # %% ../nbs/01b_chat_format.ipynb #d5231736
 import re
@@ -21,11 +21,7 @@ DEFAULT_SYSTEM_PROMPT = (
     "invent nothing, and say so when you do not know."
 )
 
-# %% ../nbs/01b_chat_format.ipynb #c720e983
-STOP_SEQUENCES = tuple(f"\n{role}: " for role in ROLES) + (DIALOGUE_DELIM.rstrip(),)
-_TAG = re.compile(rf"^({'|'.join(ROLES)}): ", re.MULTILINE)
-
-# %% ../nbs/01b_chat_format.ipynb #e5d78ce8
+# %% ../nbs/01b_chat_format.ipynb #3d44f38d
 def _check_message(message: Message) -> None:
     "Raise `ValueError` unless `message` has a known role and text."
     if not isinstance(message, Mapping) or set(message) != {"role", "content"}:
@@ -35,6 +31,7 @@ def _check_message(message: Message) -> None:
     if not isinstance(message["content"], str):
         raise ValueError(f"content must be text, got {message['content']!r}")
 
+# %% ../nbs/01b_chat_format.ipynb #27749292
 def format_chat(
     messages: Sequence[Message],
 ) -> str:
@@ -42,7 +39,11 @@ def format_chat(
     for message in messages: _check_message(message)
     return "".join(f"{m['role']}: {m['content']}\n" for m in messages) + "assistant: "
 
-# %% ../nbs/01b_chat_format.ipynb #537f5110
+# %% ../nbs/01b_chat_format.ipynb #c720e983
+STOP_SEQUENCES = tuple(f"\n{role}: " for role in ROLES) + (DIALOGUE_DELIM.rstrip(),)
+_TAG = re.compile(rf"^({'|'.join(ROLES)}): ", re.MULTILINE)
+
+# %% ../nbs/01b_chat_format.ipynb #3d8ac4b5
 def parse_chat(
     text: str,  # turns as `format_chat` writes them, with or without the last, empty tag
 ) -> list[dict[str, str]]:
@@ -51,7 +52,8 @@ def parse_chat(
     if not tags or tags[0].start() != 0: raise ValueError(f"a chat begins with one of the tags {ROLES}, got {text[:30]!r}")
     ends = [tag.start() for tag in tags[1:]] + [len(text)]
     messages = [{"role": tag[1], "content": text[tag.end():end].removesuffix("\n")} for tag, end in zip(tags, ends)]
-    return messages[:-1] if text.endswith("assistant: ") else messages
+    is_open = tags[-1][1] == "assistant" and tags[-1].end() == len(text)
+    return messages[:-1] if is_open else messages
 
 # %% ../nbs/01b_chat_format.ipynb #6c2cfe8a
 def extract_assistant_reply(
@@ -64,30 +66,45 @@ def extract_assistant_reply(
     end = tags[last + 1].start() if last + 1 < len(tags) else len(text)
     return text[tags[last].end():end].strip()
 
-# %% ../nbs/01b_chat_format.ipynb #c1c690da
+# %% ../nbs/01b_chat_format.ipynb #8b3913fc
+def prompt_bytes(
+    messages: Sequence[Message],
+) -> int:
+    "Return how many bytes the prompt of `messages` takes; a byte is a token, so this is its length for the model."
+    return len(format_chat(messages).encode("utf-8"))
+
+# %% ../nbs/01b_chat_format.ipynb #b09f1081
 def _keep_end(text: str, n_bytes: int) -> str:
     "Return the longest end of `text` that takes at most `n_bytes` bytes and cuts no character."
     if n_bytes <= 0: return ""
     return text.encode("utf-8")[-n_bytes:].decode("utf-8", errors="ignore")
 
+# %% ../nbs/01b_chat_format.ipynb #df085d2b
 def fit_to_context(
     messages: Sequence[Message],
     *,
     max_bytes: int,  # room for the whole prompt
 ) -> list[Message]:
-    """Drop the oldest turns until the prompt fits; keep the system prompt and the last message.
+    """Drop the oldest turns until the prompt fits; keep a system prompt in front, and the last message.
 
-    A last message that is too long by itself keeps its end. Raises `ValueError` if the system prompt leaves no room.
+    An answer goes with its question. A last message that is too long by itself keeps its end.
+    Raises `ValueError` if not one character of it finds room.
     """
+    over = prompt_bytes(messages) - max_bytes
     n_system = 1 if messages and messages[0]["role"] == "system" else 0
     system, turns = list(messages[:n_system]), list(messages[n_system:])
-    def n_bytes(kept: Sequence[Message]) -> int: return len(format_chat([*system, *kept]).encode("utf-8"))
-    while len(turns) > 1 and n_bytes(turns) > max_bytes:
-        turns = turns[1:]
-        while len(turns) > 1 and turns[0]["role"] == "assistant": turns = turns[1:]
-    over = n_bytes(turns) - max_bytes
-    if over > 0:
-        room = len(turns[-1]["content"].encode("utf-8")) - over if turns else 0
-        if room <= 0: raise ValueError(f"the system prompt leaves no room for a message: {-room + 1} bytes too long for a context of {max_bytes}")
-        turns = [{**turns[-1], "content": _keep_end(turns[-1]["content"], room)}]
-    return [*system, *turns]
+    dropped = False
+    while len(turns) > 1 and (over > 0 or dropped and turns[0]["role"] == "assistant"):
+        over -= prompt_bytes([turns.pop(0)]) - prompt_bytes([])
+        dropped = True
+    return [*system, *(_shorten(turns, over, max_bytes) if over > 0 else turns)]
+
+# %% ../nbs/01b_chat_format.ipynb #66786cfe
+def _shorten(turns: list[Message], over: int, max_bytes: int) -> list[Message]:
+    "Return the only message left without its first `over` bytes. Raises `ValueError` if nothing of it is left."
+    content = turns[0]["content"] if turns else ""
+    n_bytes = len(content.encode("utf-8"))
+    kept = _keep_end(content, n_bytes - over)
+    if kept: return [{**turns[0], "content": kept}]
+    raise ValueError(f"no room for the last message: what must stay with it takes {max_bytes + over - n_bytes} bytes "
+                     f"of {max_bytes}; shorten the system prompt or enlarge the context")

@@ -6,14 +6,14 @@
 __all__ = ['WIKITEXT_CONFIG', 'load_wiki_columns', 'load_wikitext', 'list_roam_paths', 'load_texts', 'split_roam_paths',
            'load_primer_text', 'split_primer_dialogues']
 
-# %% ../nbs/02a_sources.ipynb #c9e27a21
+# %% ../nbs/02a_sources.ipynb #da8163b8
 import random
 import re
+import tempfile
 import threading
-import urllib.error
-import urllib.request
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import chdir, contextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,14 +21,69 @@ from .config import DIALOGUE_DELIM, HUB_WIKITEXT
 
 if TYPE_CHECKING: import pyarrow as pa
 
-# %% ../nbs/02a_sources.ipynb #da8163b8
-WIKITEXT_CONFIG = "wikitext-103-raw-v1"
-_SPLITS = {"train": "train", "validation": "val", "test": "test"}  # the hub's names and ours
+# %% ../nbs/02a_sources.ipynb #d673545f
+def _split(items: Sequence, val_frac: float, seed: int) -> tuple[list, list]:
+    "Hold out a random `val_frac` of `items`: at least one, if there are two; both parts keep their order."
+    if not 0 <= val_frac < 1: raise ValueError(f"val_frac must be at least 0 and below 1, got {val_frac}")
+    n_val = min(len(items) - 1, max(1, round(len(items) * val_frac))) if len(items) > 1 and val_frac > 0 else 0
+    held_out = set(random.Random(seed).sample(range(len(items)), n_val))
+    return ([item for i, item in enumerate(items) if i not in held_out],
+            [item for i, item in enumerate(items) if i in held_out])
 
-# %% ../nbs/02a_sources.ipynb #d83a7622
+# %% ../nbs/02a_sources.ipynb #c35eac34
+def _read_paragraphs(path: Path) -> "pa.ChunkedArray":
+    "Return the paragraphs of a plain text file: blocks that empty lines part."
+    import pyarrow as pa
+    text = path.read_text(encoding="utf-8-sig", errors="replace")
+    if "\0" in text: raise ValueError("is not plain text: it holds zero bytes")
+    paragraphs = [p.strip("\n") for p in re.split(r"\n(?:[ \t]*\n)+", text) if p.strip()]
+    return pa.chunked_array([pa.array(paragraphs, pa.large_string())])
+
+# %% ../nbs/02a_sources.ipynb #9f37280c
+def _text_column(table: "pa.Table", where: object) -> "pa.ChunkedArray":
+    "Return the column `text` of `table`. Raises `ValueError` if there is none, or if it holds something else."
+    import pyarrow as pa
+    if "text" not in table.column_names: raise ValueError(f"{where} has no column 'text', only {', '.join(table.column_names)}")
+    column = table.column("text")
+    kind = column.type.value_type if pa.types.is_dictionary(column.type) else column.type
+    if str(kind) not in ("string", "large_string", "string_view", "null"):
+        raise ValueError(f"the column 'text' of {where} holds {kind}, not text")
+    return column.cast(pa.large_string())
+
+def _read_parquet(path: Path) -> "pa.ChunkedArray":
+    "Return the column `text` of a Parquet file; the other columns are not read."
+    from pyarrow.parquet import ParquetFile
+    with ParquetFile(path) as file:
+        return _text_column(file.read(columns=["text"] if "text" in file.schema_arrow.names else None), "the table")
+
+# %% ../nbs/02a_sources.ipynb #7f6b770a
+_JSON_BLOCK = 1 << 26  # bytes parsed at a time: the most that one line may hold
+
+def _read_json_lines(path: Path) -> "pa.ChunkedArray":
+    "Return the values under `text` of a file with one JSON object a line; a line without one gives a null."
+    import pyarrow as pa
+    from pyarrow.json import ParseOptions, ReadOptions, read_json
+    parse = ParseOptions(explicit_schema=pa.schema([("text", pa.large_string())]), unexpected_field_behavior="ignore")
+    column = read_json(path, ReadOptions(block_size=_JSON_BLOCK), parse).column("text")
+    if column.null_count == len(column): raise ValueError("no line has a 'text'")
+    return column
+
+# %% ../nbs/02a_sources.ipynb #3128dd0c
+_READERS = {".parquet": _read_parquet, ".jsonl": _read_json_lines, ".json": _read_json_lines}
+
+def _read_file(path: Path) -> "pa.ChunkedArray":
+    "Return the rows of a .parquet or .jsonl file, the paragraphs of any other. Raises `ValueError` that names the file."
+    import pyarrow as pa
+    try:
+        if path.suffix.lower() in (".csv", ".tsv"): raise ValueError("is not a .parquet, .jsonl or plain text file")
+        return _READERS.get(path.suffix.lower(), _read_paragraphs)(path)
+    except (ValueError, pa.ArrowException) as error:
+        raise ValueError(f"{path}: {error}") from error
+
+# %% ../nbs/02a_sources.ipynb #7c48d870
 @contextmanager
 def _hub_offline() -> Iterator[None]:
-    "Keep `datasets` off the network within the block: only what is cached can be loaded."
+    "Keep `datasets` off the network within the block: only what is on this machine can be loaded."
     import datasets.config
     import huggingface_hub.constants
     modules = (datasets.config, huggingface_hub.constants)
@@ -39,88 +94,100 @@ def _hub_offline() -> Iterator[None]:
     finally:
         for module, value in zip(modules, before): module.HF_HUB_OFFLINE = value
 
-# %% ../nbs/02a_sources.ipynb #6dd030f5
-def _probe_hub(name: str, timeout: float) -> str | None:
-    "Ask the hub for dataset `name`; return None if it answers within `timeout` seconds, else why not."
-    import huggingface_hub.constants as hub
-    if hub.HF_HUB_OFFLINE: return "HF_HUB_OFFLINE is set"
-    result = [f"no answer within {timeout:g} s"]
-    def ask() -> None:
+# %% ../nbs/02a_sources.ipynb #863d6c39
+WIKITEXT_CONFIG = "wikitext-103-raw-v1"
+
+def _folder_files(folder: Path) -> dict[str, list[Path]]:
+    "Return the data files of each split of a folder in hub layout, as `datasets` tells them apart."
+    import datasets
+    with _hub_offline(), tempfile.TemporaryDirectory() as cache:
         try:
-            urllib.request.urlopen(f"{hub.ENDPOINT}/api/datasets/{name}", timeout=timeout).close()
-            result[0] = None
-        except urllib.error.HTTPError as error: result[0] = f"the hub answers {error.code} for {name!r}"
-        except Exception as error: result[0] = str(getattr(error, "reason", error))
+            configs = datasets.get_dataset_config_names(str(folder))
+            inner = folder / WIKITEXT_CONFIG
+            if WIKITEXT_CONFIG not in configs and inner.is_dir(): folder, configs = inner, datasets.get_dataset_config_names(str(inner))
+            config = WIKITEXT_CONFIG if WIKITEXT_CONFIG in configs else configs[0]
+            files = datasets.load_dataset_builder(str(folder), config, cache_dir=cache).config.data_files
+        except Exception as error:  # an empty folder and a broken README end in errors of many kinds
+            raise ValueError(f"{folder} is no dataset in hub layout: {' '.join(str(error).split())}") from error
+    return {str(split): [Path(name) for name in names] for split, names in files.items()}
+
+# %% ../nbs/02a_sources.ipynb #1dfdd2cc
+def _load_local(path: Path) -> dict[str, "pa.ChunkedArray"]:
+    "Return the rows of each split of a folder in hub layout, or of a single file as \"train\"."
+    import pyarrow as pa
+    splits = _folder_files(path.absolute()) if path.is_dir() else {"train": [path]}
+    chunks = {split: [chunk for name in names for chunk in _read_file(name).chunks] for split, names in splits.items()}
+    return {split: pa.chunked_array(parts, pa.large_string()) for split, parts in chunks.items()}
+
+# %% ../nbs/02a_sources.ipynb #535fdcdd
+def _ask_hub(name: str, timeout: float) -> str | None:
+    "Ask the hub for dataset `name`; return None if it has it, else why it can not be had."
+    import datasets.config
+    import huggingface_hub.constants as hub
+    from huggingface_hub.utils import build_hf_headers, get_session
+    if hub.HF_HUB_OFFLINE or datasets.config.HF_HUB_OFFLINE: return "HF_HUB_OFFLINE or HF_DATASETS_OFFLINE is set"
+    url = f"{hub.ENDPOINT}/api/datasets/{name}"
+    try: status = get_session().get(url, headers=build_hf_headers(), timeout=timeout).status_code
+    except Exception as error: return str(error) or type(error).__name__
+    return None if status < 400 else f"the hub answers {status} for {name!r}"
+
+# %% ../nbs/02a_sources.ipynb #aeb9db81
+def _probe_hub(name: str, timeout: float) -> str | None:
+    "Do as `_ask_hub`, but wait no longer than `timeout` seconds and a half, whatever hangs."
+    answer = [f"no answer within {timeout:g} s"]
+    def ask() -> None: answer[0] = _ask_hub(name, timeout)
     thread = threading.Thread(target=ask, daemon=True)
     thread.start()
     thread.join(timeout + 0.5)
-    return result[0]
+    return answer[0]
 
-# %% ../nbs/02a_sources.ipynb #fd8cf707
+# %% ../nbs/02a_sources.ipynb #c16b7f33
+@contextmanager
+def _away_from(name: str) -> Iterator[None]:
+    "Work in an empty folder within the block if the current one holds a folder `name`, which would hide the hub's."
+    if not Path(name).exists(): yield
+    else:
+        with tempfile.TemporaryDirectory() as empty, chdir(empty): yield
+
+# %% ../nbs/02a_sources.ipynb #6e243834
+def _fetch(load: Callable[[], dict], name: str, timeout: float) -> dict:
+    "Call `load` offline, then, if the hub answers, online. Raises `ConnectionError` if both fail."
+    try:
+        with _hub_offline(): return load()
+    except Exception: reason = _probe_hub(name, timeout)
+    if reason is not None: raise ConnectionError(f"{name} is not cached and can not be fetched: {reason}")
+    try: return load()
+    except Exception as error:  # datasets lets errors of many libraries through
+        raise ConnectionError(f"the download of {name} failed: {type(error).__name__}: {error}") from error
+
 def _load_hub(name: str, timeout: float) -> dict[str, "pa.ChunkedArray"]:
-    "Return the text columns of a dataset on the hub: from the cache, else by one download."
+    "Return the rows of each split of a dataset on the hub: from the cache, else by one download."
     import datasets
     config = (WIKITEXT_CONFIG,) if name == HUB_WIKITEXT else ()
-    try:
-        with _hub_offline(): loaded = datasets.load_dataset(name, *config)
-    except Exception:
-        reason = _probe_hub(name, timeout)
-        if reason is not None: raise ConnectionError(f"{name} is not cached and can not be fetched: {reason}") from None
-        try: loaded = datasets.load_dataset(name, *config)
-        except Exception as error:  # datasets raises errors of many libraries here
-            raise ConnectionError(f"the download of {name} failed: {type(error).__name__}: {error}") from error
-    return {split: _hub_column(data, name) for split, data in loaded.items()}
+    with _away_from(name): splits = _fetch(partial(datasets.load_dataset, name, *config), name, timeout)
+    return {str(split): _text_column(data.with_format("arrow")[:], name) for split, data in splits.items()}
 
-def _hub_column(data, name: str) -> "pa.ChunkedArray":
-    "Return the column `text` of one split, memory-mapped as `datasets` holds it."
-    if "text" not in data.column_names: raise ValueError(f"{name} has no column 'text', only {', '.join(data.column_names)}")
-    return data.with_format("arrow")[:].column("text")
-
-# %% ../nbs/02a_sources.ipynb #d673545f
-def _read_paragraphs(path: Path) -> "pa.ChunkedArray":
-    "Return the paragraphs of a plain text file: blocks that empty lines part."
-    import pyarrow as pa
-    text = path.read_text(encoding="utf-8-sig", errors="replace")
-    return pa.chunked_array([pa.array([p for p in re.split(r"\n[ \t]*\n", text) if p.strip()], pa.large_string())])
-
-def _read_table(path: Path) -> "pa.ChunkedArray":
-    "Return the column `text` of a .parquet, .jsonl or .json file, or the paragraphs of a .txt file."
-    import pyarrow as pa
-    import pyarrow.json, pyarrow.parquet
-    try:
-        if path.suffix == ".parquet": table = pa.parquet.read_table(path)
-        elif path.suffix in (".jsonl", ".json"): table = pa.json.read_json(path)
-        elif path.suffix == ".txt": return _read_paragraphs(path)
-        else: raise ValueError("is not a .parquet, .jsonl or .txt file")
-        if "text" not in table.column_names: raise ValueError("has no column 'text'")
-        return table.column("text").cast(pa.large_string())
-    except (ValueError, pa.ArrowException) as error:
-        raise ValueError(f"{path}: {error}") from error
-
-# %% ../nbs/02a_sources.ipynb #a56ac10f
-def _load_folder(folder: Path) -> dict[str, "pa.ChunkedArray"]:
-    "Return the text columns of a folder in hub layout; `datasets` tells which file belongs to which split."
-    import datasets
-    import pyarrow as pa
-    with _hub_offline():
-        try:
-            configs = datasets.get_dataset_config_names(str(folder))
-            config = WIKITEXT_CONFIG if WIKITEXT_CONFIG in configs else configs[0]
-            files = datasets.load_dataset_builder(str(folder), config).config.data_files
-        except Exception as error:  # an empty folder and a broken README end in errors of many kinds
-            raise ValueError(f"{folder} is no dataset in hub layout: {error}") from error
-    tables = {str(split): [_read_table(Path(name)) for name in names] for split, names in files.items()}
-    return {split: pa.chunked_array([chunk for table in parts for chunk in table.chunks], pa.large_string())
-            for split, parts in tables.items()}
-
-# %% ../nbs/02a_sources.ipynb #d5314a2b
+# %% ../nbs/02a_sources.ipynb #01e4e992
 def _hold_out(column: "pa.ChunkedArray", frac: float) -> dict[str, "pa.ChunkedArray"]:
     "Split `column` in its order: the last `frac` of its rows are held out."
     n_val = max(1, round(len(column) * frac)) if len(column) > 1 else 0
     return {"train": column.slice(0, len(column) - n_val), "validation": column.slice(len(column) - n_val)}
 
+# %% ../nbs/02a_sources.ipynb #b810a3cf
+def _load_splits(source: str, timeout: float) -> dict[str, "pa.ChunkedArray"]:
+    "Return the rows of each split of `source`, by the hub's names. Raises `FileNotFoundError` for a path that is not there."
+    path = Path(source).expanduser()
+    if source != HUB_WIKITEXT and source.strip() and path.exists(): return _load_local(path)
+    like_path = source.startswith((".", "/", "~")) or path.suffix.lower() in (*_READERS, ".txt", ".md")
+    if like_path or not re.fullmatch(r"[\w.-]+/[\w.-]+", source):
+        raise FileNotFoundError(f"no such file or folder: {source!r} (a dataset on the hub is named owner/name)")
+    return _load_hub(source, timeout)
+
+# %% ../nbs/02a_sources.ipynb #8f1c0281
+_SPLITS = {"train": "train", "validation": "val", "test": "test"}  # the hub's names and ours
+
 def load_wiki_columns(
-    source: str = HUB_WIKITEXT,  # a dataset on the hub, a folder in hub layout, or a plain text file
+    source: str = HUB_WIKITEXT,  # a dataset on the hub, a folder in hub layout, or a single file
     *,
     timeout: float = 5.0,  # seconds to wait for the hub's first answer
 ) -> dict[str, "pa.ChunkedArray"]:  # "train", "val" and, where there is one, "test"
@@ -129,13 +196,9 @@ def load_wiki_columns(
     Without a validation split the last tenth of the training rows is held out.
     Raises `ConnectionError` if the hub is out of reach, `FileNotFoundError` or `ValueError` for a local source.
     """
-    path = Path(source).expanduser()
-    if source == HUB_WIKITEXT or not path.exists():
-        if source.startswith((".", "/", "~")) or Path(source).suffix or not re.fullmatch(r"[\w.-]+/[\w.-]+", source):
-            raise FileNotFoundError(f"no such file or folder: {source} (a dataset on the hub is named owner/name)")
-        splits = _load_hub(source, timeout)
-    else: splits = _load_folder(path) if path.is_dir() else {"train": _read_paragraphs(path)}
+    splits = _load_splits(source, timeout)
     if "train" not in splits: raise ValueError(f"{source} has no split 'train', only {', '.join(splits) or 'none'}")
+    if splits["train"].null_count == len(splits["train"]): raise ValueError(f"{source} holds no text")
     if "validation" not in splits: splits = {**splits, **_hold_out(splits["train"], 0.1)}
     return {ours: splits[theirs] for theirs, ours in _SPLITS.items() if theirs in splits}
 
@@ -147,7 +210,7 @@ def load_wikitext(
     columns = load_wiki_columns(source)
     return {split: [row for row in column.to_pylist() if row and row.strip()] for split, column in columns.items()}
 
-# %% ../nbs/02a_sources.ipynb #612ff20b
+# %% ../nbs/02a_sources.ipynb #37da9ed6
 def list_roam_paths(
     root: str | Path,
 ) -> list[Path]:
@@ -155,7 +218,8 @@ def list_roam_paths(
     root = Path(root).expanduser()
     if not root.is_dir(): raise FileNotFoundError(f"no such folder of notes: {root}")
     def is_hidden(path: Path) -> bool: return any(part.startswith(".") for part in path.relative_to(root).parts)
-    return sorted(path for path in root.rglob("*.md") if path.is_file() and not is_hidden(path))
+    paths = [path for path in root.rglob("*.md") if path.is_file() and not is_hidden(path)]
+    return sorted(paths, key=Path.as_posix)
 
 def load_texts(
     paths: Sequence[str | Path],
@@ -163,15 +227,7 @@ def load_texts(
     "Read each file as UTF-8; a byte that is not becomes U+FFFD."
     return [Path(path).read_text(encoding="utf-8-sig", errors="replace") for path in paths]
 
-# %% ../nbs/02a_sources.ipynb #dd63fbb2
-def _split(items: Sequence, val_frac: float, seed: int) -> tuple[list, list]:
-    "Hold out a random `val_frac` of `items`: at least one, if there are two; both parts keep their order."
-    if not 0 <= val_frac < 1: raise ValueError(f"val_frac must be at least 0 and below 1, got {val_frac}")
-    n_val = min(len(items) - 1, max(1, round(len(items) * val_frac))) if len(items) > 1 and val_frac > 0 else 0
-    held_out = set(random.Random(seed).sample(range(len(items)), n_val))
-    return ([item for i, item in enumerate(items) if i not in held_out],
-            [item for i, item in enumerate(items) if i in held_out])
-
+# %% ../nbs/02a_sources.ipynb #adb1e499
 def split_roam_paths(
     paths: Sequence[str | Path],
     *,
@@ -179,19 +235,21 @@ def split_roam_paths(
     seed: int,
 ) -> tuple[list[Path], list[Path]]:  # train, val
     "Split notes by document; the same paths in any order and the same seed give the same split."
-    return _split(sorted(Path(path) for path in paths), val_frac, seed)
+    return _split(sorted((Path(path) for path in paths), key=Path.as_posix), val_frac, seed)
 
-# %% ../nbs/02a_sources.ipynb #1da51ec7
+# %% ../nbs/02a_sources.ipynb #40726b23
 def load_primer_text(
     path: str | Path,
 ) -> str:
-    "Read the primer. Raises `FileNotFoundError`, or `ValueError` if it is empty."
+    "Read the primer. Raises `FileNotFoundError`, or `ValueError` if it is empty or not UTF-8."
     path = Path(path)
     if not path.is_file(): raise FileNotFoundError(f"no primer at {path}; tools/generate_primer.py writes one")
-    text = path.read_text(encoding="utf-8")
+    try: text = path.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error: raise ValueError(f"the primer {path} is not UTF-8: {error}") from error
     if not text.strip(): raise ValueError(f"the primer {path} is empty")
     return text
 
+# %% ../nbs/02a_sources.ipynb #193b44a0
 def split_primer_dialogues(
     text: str,
     *,

@@ -17,13 +17,14 @@ from torch import Tensor, nn
 from .batching import get_batch
 from .device import make_generator
 
-# %% ../nbs/06b_evaluation.ipynb #89f916d3
+# %% ../nbs/06b_evaluation.ipynb #fe566fb8
 def bits_per_byte(
     loss: float,  # nats a byte
 ) -> float:
     "Return a loss in bits: nats / ln 2. A model that knows nothing needs 8."
     return loss / math.log(2)
 
+# %% ../nbs/06b_evaluation.ipynb #e6772e77
 def next_byte_loss(
     logits: Tensor,  # (B, T, V)
     y: Tensor,  # (B, T) the bytes that came

@@ -40,7 +40,7 @@ def top_k_filter(
     values, indices = logits.topk(k, dim=-1)
     return torch.full_like(logits, -torch.inf).scatter(-1, indices, values)
 
-# %% ../nbs/07_generation.ipynb #610df5ab
+# %% ../nbs/07_generation.ipynb #8c9dadd6
 def next_byte_probs(
     logits: Tensor,  # (..., V)
     *,
@@ -52,8 +52,10 @@ def next_byte_probs(
     logits = logits.float().cpu()
     if temperature == 0: return torch.nn.functional.one_hot(logits.argmax(-1), logits.shape[-1]).float()
     if top_k is not None: logits = top_k_filter(logits, top_k)
-    return (logits / temperature).softmax(-1)
+    below = logits - logits.max(-1, keepdim=True).values  # 0 for the likeliest, so a tiny temperature overflows nothing
+    return (below / max(temperature, 1e-30)).softmax(-1)
 
+# %% ../nbs/07_generation.ipynb #f1fb32ae
 def sample_next_token(
     logits: Tensor,  # (V,) or (B, V)
     *,
@@ -68,13 +70,14 @@ def sample_next_token(
     probs = next_byte_probs(logits, temperature=temperature, top_k=top_k)
     return torch.multinomial(probs, 1, generator=generator).squeeze(-1)
 
-# %% ../nbs/07_generation.ipynb #17604647
-def _next_logits(model: GPT, ids: Sequence[int], T: int, cache: list, device: str) -> Tensor:  # (V,)
+# %% ../nbs/07_generation.ipynb #ee205bab
+def _next_logits(model: GPT, ids: Sequence[int], T: int, cache: list, device: str | torch.device) -> Tensor:  # (V,)
     "Return the logits after `ids`, of which the model sees the last T; the cache holds what it has read."
     n_read = cache[0].length
     if len(ids) <= T: return model(torch.tensor([ids[n_read:]], device=device), cache=cache)[0, -1]
     return model(torch.tensor([ids[-T:]], device=device))[0, -1]  # past the context every position has moved: read anew
 
+# %% ../nbs/07_generation.ipynb #d492a7e6
 def stream_ids(
     model: GPT,
     prompt_ids: Tensor,  # (n,) int64, n >= 1
@@ -83,45 +86,43 @@ def stream_ids(
     T: int,  # context to use, at most the model's
     temperature: float,
     top_k: int | None = None,
-    device: str = "cpu",
+    device: str | torch.device | None = None,  # None: where the model is
     generator: torch.Generator | None = None,
 ) -> Iterator[int]:
-    """Yield new bytes one at a time, without end but `max_new_tokens`; a KV cache makes each a read of one byte.
-
-    Raises `ValueError` for an empty prompt or a setting out of range, at the first byte.
-    """
+    "Yield new bytes one at a time, reading each once. Raises `ValueError` at the first, for an empty prompt or a setting out of range."
     check_sampling(temperature=temperature, top_k=top_k, max_new_tokens=max_new_tokens)
     if prompt_ids.ndim != 1 or len(prompt_ids) == 0: raise ValueError("the prompt is empty: give the model at least one byte to go on from")
     if not 1 <= T <= model.cfg.T: raise ValueError(f"T must lie in 1..{model.cfg.T}, the model's context, got {T}")
-    ids, cache, was_training = prompt_ids.tolist(), model.new_cache(), model.training
+    ids, cache, was_training, device = prompt_ids.tolist(), model.new_cache(), model.training, device or model.tok_emb.weight.device
     model.eval()
     try:
         for _ in range(max_new_tokens):
             with torch.no_grad(): logits = _next_logits(model, ids, T, cache, device)
             ids.append(int(sample_next_token(logits, temperature=temperature, top_k=top_k, generator=generator)))
             yield ids[-1]
-    finally:
-        model.train(was_training)
+    finally: model.train(was_training)
 
-# %% ../nbs/07_generation.ipynb #8744cd9e
+# %% ../nbs/07_generation.ipynb #b07f2981
 def cut_at_stop(
     ids: Iterable[int],
     stop_sequences: Sequence[str | bytes],
 ) -> Iterator[int]:
-    "Pass bytes on until a stop sequence is complete; hold those back that may be the beginning of one."
+    "Pass bytes on until a stop sequence is complete, the longest if several are; hold those back that may begin one."
     stops = [s.encode("utf-8") if isinstance(s, str) else bytes(s) for s in stop_sequences]
     if b"" in stops: raise ValueError("a stop sequence must not be empty")
+    beginnings = {stop[:n] for stop in stops for n in range(1, len(stop))}
     held = bytearray()
     for i in ids:
         held.append(i)
-        if any(held.endswith(stop) for stop in stops):
-            yield from held[:min(len(held) - len(stop) for stop in stops if held.endswith(stop))]
+        if complete := [stop for stop in stops if held.endswith(stop)]:
+            yield from held[:len(held) - max(map(len, complete))]
             return
-        n_held = max((n for stop in stops for n in range(1, len(stop)) if held.endswith(stop[:n])), default=0)
-        yield from held[:len(held) - n_held]
-        del held[:len(held) - n_held]
+        n_free = next(n for n in range(len(held) + 1) if n == len(held) or bytes(held[n:]) in beginnings)
+        yield from held[:n_free]
+        del held[:n_free]
     yield from held
 
+# %% ../nbs/07_generation.ipynb #1a3343a3
 def decode_stream(
     ids: Iterable[int],
 ) -> Iterator[str]:
@@ -131,7 +132,7 @@ def decode_stream(
         if text := decoder.decode(bytes([i])): yield text
     if text := decoder.decode(b"", final=True): yield text
 
-# %% ../nbs/07_generation.ipynb #8c9dadd6
+# %% ../nbs/07_generation.ipynb #e103e105
 def generate_ids(
     model: GPT,
     prompt_ids: Tensor,  # (n,) int64
@@ -141,7 +142,7 @@ def generate_ids(
     temperature: float,
     top_k: int | None = None,
     stop_sequences: Sequence[str | bytes] = (),
-    device: str = "cpu",
+    device: str | torch.device | None = None,  # None: where the model is
     generator: torch.Generator | None = None,
 ) -> Tensor:  # (n + new,) int64, on the CPU
     "Return the prompt and what the model adds, which ends before the first stop sequence; see `stream_ids`."
@@ -150,6 +151,7 @@ def generate_ids(
     new = torch.tensor(list(cut_at_stop(new, stop_sequences)), dtype=torch.long)
     return torch.cat([prompt_ids.cpu().long(), new])
 
+# %% ../nbs/07_generation.ipynb #4020e134
 def generate_text(
     model: GPT,
     prompt_text: str,
@@ -159,7 +161,7 @@ def generate_text(
     temperature: float = 0.9,
     top_k: int | None = 50,
     stop_sequences: Sequence[str | bytes] = (),
-    device: str = "cpu",
+    device: str | torch.device | None = None,  # None: where the model is
     generator: torch.Generator | None = None,
 ) -> str:
     "Return `prompt_text` and what the model adds to it, as text; see `generate_ids`."

@@ -48,11 +48,9 @@ def _check_texts(texts: Any, where: str) -> tuple[str, ...]:
             raise ValueError(f"{where}: unknown placeholder in {text!r}; known: {', '.join(sorted(_KNOWN))}")
     return tuple(texts)
 
-# %% ../nbs/02a2_templates.ipynb #9ef36391
-def _read_topic(data: Any, where: str) -> Topic:
-    "Build a `Topic` from its JSON form. Raises `ValueError` that begins with `where` and the topic's id."
-    if not isinstance(data, dict): raise ValueError(f"{where}: a topic must be an object, got {data!r}")
-    where = f"{where}: topic {data.get('id', '(no id)')}"
+# %% ../nbs/02a2_templates.ipynb #76de1df8
+def _check_keys(data: dict, where: str) -> None:
+    "Raise `ValueError` unless the JSON form of a topic has the keys it needs, none that is unknown, and usable values."
     missing = {"id", "category", "ask", "answer"} - set(data)
     unknown = set(data) - set(Topic.__dataclass_fields__)
     if missing: raise ValueError(f"{where}: missing {', '.join(sorted(missing))}")
@@ -61,6 +59,13 @@ def _read_topic(data: Any, where: str) -> Topic:
         if not isinstance(data[key], str) or not data[key]: raise ValueError(f"{where}: {key} must be a name, got {data[key]!r}")
     if not isinstance(data.get("after", {}), dict): raise ValueError(f"{where}: after must map topic ids to follow-ups")
     if data.get("place", "") not in ("", "first", "last"): raise ValueError(f"{where}: place must be first or last, got {data['place']!r}")
+
+# %% ../nbs/02a2_templates.ipynb #a650295d
+def _read_topic(data: Any, where: str) -> Topic:
+    "Build a `Topic` from its JSON form. Raises `ValueError` that begins with `where` and the topic's id."
+    if not isinstance(data, dict): raise ValueError(f"{where}: a topic must be an object, got {data!r}")
+    where = f"{where}: topic {data.get('id', '(no id)')}"
+    _check_keys(data, where)
     after = {before: _check_texts(texts, f"{where}: after {before}") for before, texts in data.get("after", {}).items()}
     ask, answer = (_check_texts(data[key], f"{where}: {key}") for key in ("ask", "answer"))
     return Topic(data["id"], data["category"], ask, answer, after, data.get("place", ""))
@@ -87,13 +92,7 @@ def load_topics(
             raise ValueError(f"{files[topic.id]}: topic {topic.id}: after names no topic: {', '.join(lost)}")
     return topics
 
-# %% ../nbs/02a2_templates.ipynb #0a33c162
-_MONTHS = "January February March April May June July August September October November December".split()
-_DATE = re.compile(rf"(?:\d+ )?\b(?:{'|'.join(_MONTHS)})\b(?: \d{{4}})?")
-_COUNT = re.compile(r"\b(?:\d[\d.]*\d|\d|two|three|four|five|six|seven|eight|nine|ten|eleven|twelve|hundred|thousand|million)\b", re.IGNORECASE)
-_NAME = re.compile(r"(?<![.!?] )(?<!^)\b[^\W\d_a-z][\w-]*")  # a capital that does not open a sentence
-_FREE_NAMES = "Niels Bohr He His Him Dane EPR BKS"  # follow from the facts, though none has them as words
-
+# %% ../nbs/02a2_templates.ipynb #50462a19
 def load_facts(
     path: str | Path,  # {"facts": [{"id": ..., "group": ..., "fact": ...}]}
 ) -> list[dict[str, str]]:
@@ -104,6 +103,18 @@ def load_facts(
         raise ValueError(f'{path} must be an object {{"facts": [...]}} of facts with id, group and fact')
     return facts
 
+# %% ../nbs/02a2_templates.ipynb #03217d7f
+_MONTHS = "January February March April May June July August September October November December".split()
+_DATE = re.compile(rf"(?:\d+ )?\b(?:{'|'.join(_MONTHS)})\b(?: \d{{4}})?")
+_COUNT = re.compile(r"\b(?:\d[\d.]*\d|\d|two|three|four|five|six|seven|eight|nine|ten|eleven|twelve|hundred|thousand|million)\b", re.IGNORECASE)
+_NAME = re.compile(r"(?<![.!?] )(?<!^)\b[^\W\d_a-z][\w-]*")  # a capital that does not open a sentence
+_FREE_NAMES = "Niels Bohr He His Him Dane EPR BKS"  # follow from the facts, though none has them as words
+
+# %% ../nbs/02a2_templates.ipynb #247db06a
+def _stands(claim: str, text: str) -> bool:
+    "Return whether `claim` stands in `text` as whole words."
+    return re.search(rf"(?<!\w){re.escape(claim)}(?!\w)", text) is not None
+
 def _claims(answer: str, own: str, everything: str) -> list[str]:
     "List the numbers and dates of `answer` that are not in `own`, and its names that are in no fact."
     text = PLACEHOLDER.sub(lambda match: match[1], answer)
@@ -111,9 +122,7 @@ def _claims(answer: str, own: str, everything: str) -> list[str]:
     foreign = [found[0] for found in numbers if not _stands(found[0], own)]
     return foreign + [found[0] for found in _NAME.finditer(text) if not _stands(found[0], everything)]
 
-def _stands(claim: str, text: str) -> bool:
-    return re.search(rf"(?<!\w){re.escape(claim)}(?!\w)", text) is not None
-
+# %% ../nbs/02a2_templates.ipynb #e0269b19
 def check_facts(
     topics: Sequence[Topic],
     facts: Sequence[Mapping[str, str]],

@@ -29,7 +29,7 @@ class MLP(nn.Module):
         "Widen to d_ff, bend, narrow to C."
         return self.dropout(self.proj(F.gelu(self.fc(x))))
 
-# %% ../../nbs/05a_blocks.ipynb #e74d7766
+# %% ../../nbs/05a_blocks.ipynb #994d103d
 class Block(nn.Module):
     "A pre-norm transformer block: x + attention(norm(x)), then x + MLP(norm(x))."
 
@@ -47,7 +47,7 @@ class Block(nn.Module):
         cache: KVCache | None = None,
         return_attn: bool = False,
     ) -> Tensor | tuple[Tensor, Tensor]:  # (B, T, C), and with `return_attn` the probabilities (B, H, T, T_k)
-        "Add what attention and MLP have to say to the residual stream."
+        "Add what attention and MLP have to say to the residual stream. Raises `ValueError` for more than `cfg.T` positions."
         y = self.attn(self.norm1(x), cache=cache, return_attn=return_attn)
         y, att = y if return_attn else (y, None)
         x = x + y
