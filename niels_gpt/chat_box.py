@@ -4,8 +4,7 @@
 
 # %% auto #0
 __all__ = ['NAMES', 'CONTROL', 'STYLE', 'HINT', 'SETTLE', 'gather', 'turn_html', 'transcript_html', 'transcript_text',
-           'status_html', 'describe', 'outcome', 'setting_fields', 'apply_settings', 'lay_out', 'ChatWindow', 'ChatBox',
-           'write_reply_into']
+           'status_html', 'describe', 'outcome', 'setting_fields', 'apply_settings', 'ChatWindow', 'ChatBox']
 
 # %% ../nbs/08c_chat_box.ipynb #a248905a
 import contextlib
@@ -13,7 +12,7 @@ import html
 import math
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import ipywidgets as widgets
@@ -46,9 +45,7 @@ def gather(
 NAMES = {"user": "you", "assistant": "niels-gpt"}
 CONTROL = {i: 0x2400 + i for i in range(32) if chr(i) not in "\t\n"} | {127: 0x2421}  # control bytes as their pictures
 
-def turn_html(
-    message: Message,
-) -> str:
+def turn_html(message: Message) -> str:
     "Return one turn as a paragraph; its text is escaped, and can not become markup."
     role, text = message["role"], message["content"]
     if role not in NAMES: raise ValueError(f"a transcript shows the roles {', '.join(NAMES)}, got {role!r}")
@@ -69,19 +66,13 @@ STYLE = """<style>
 # %% ../nbs/08c_chat_box.ipynb #1f8448a4
 HINT = '<span class="niels-chat-hint">Nothing said yet. Ask something about Niels Bohr.</span>'
 
-def transcript_html(
-    messages: Sequence[Message],  # the turns of users and assistants
-    *,
-    busy: bool = False,  # a reply is still growing
-) -> str:
-    "Return the conversation as HTML, for a page that has read `STYLE`."
+def transcript_html(messages: Sequence[Message], *, busy: bool = False) -> str:
+    "Return the turns as HTML, for a page that has read `STYLE`; `busy` says that a reply is still growing."
     turns = "".join(turn_html(message) for message in messages) or HINT
     return f'<div class="niels-chat" role="log" aria-label="Conversation with niels-gpt" aria-busy="{str(busy).lower()}">{turns}</div>'
 
 # %% ../nbs/08c_chat_box.ipynb #957922ba
-def transcript_text(
-    messages: Sequence[Message],
-) -> str:
+def transcript_text(messages: Sequence[Message]) -> str:
     "Return the conversation as plain text: a name stands at the left edge only where a turn begins."
     turns = [(NAMES[m["role"]], m["content"].strip().translate(CONTROL).splitlines() or ["…"]) for m in messages]
     return "\n".join(f"{name}: " + "\n    ".join(lines) for name, lines in turns)
@@ -95,42 +86,38 @@ def status_html(
     else: how = 'class="niels-chat-status" role="status"' + (' aria-live="off"' if text.startswith("writing") else "")
     return f"<span {how}>{html.escape(text)}</span>"
 
-def describe(
-    error: Exception,
-) -> str:
+def describe(error: Exception) -> str:
     "Return an error as one line of status; one that the reader did not cause tells its kind."
     return f"error: {error}" if isinstance(error, ValueError) else f"error: {type(error).__name__}: {error}"
 
 # %% ../nbs/08c_chat_box.ipynb #3c0a58e8
 def outcome(
     stop_reason: str | None,  # of the session: "turn", "length" or "stopped"
-    n_bytes: int,  # of the reply
-    seconds: float,
+    reply: str,
+    seconds: float,  # that it took
 ) -> str:
     "Return the status line for a reply that has ended: why, how long it is, and how quickly it came."
+    n_bytes = len(reply.encode("utf-8"))
     why = {"stopped": "stopped: by you", "length": "stopped: the reply reached its length limit"}.get(stop_reason, "ready")
     return f"{why} ({n_bytes:,} bytes, {n_bytes / max(seconds, 1e-6):,.0f} bytes/s)"
 
 # %% ../nbs/08c_chat_box.ipynb #0e6b741e
-def setting_fields(
-    session: ChatSession,
-) -> dict[str, widgets.DOMWidget]:
+def setting_fields(session: ChatSession) -> dict[str, widgets.DOMWidget]:
     "Return an input for each setting, by its name in the session, with the session's own value in it."
-    look = {"style": {"description_width": "initial"}, "layout": {"width": "auto", "max_width": "180px"}}
-    slider = {"style": look["style"], "layout": {"width": "290px"}}
+    def look(width: str) -> dict[str, Any]: return {"style": {"description_width": "initial"}, "layout": {"width": width}}
     return {
         "temperature": widgets.FloatSlider(session.temperature, min=0, max=max(2, session.temperature), step=0.05,
-                                           description="temperature", tooltip="0: always the likeliest byte", **slider),
-        "top_k": widgets.IntText(session.top_k or 256, description="top-k", tooltip="draw from so many bytes, 1 to 256", **look),
-        "max_new_tokens": widgets.IntText(session.max_new_tokens, description="reply length", tooltip="in bytes", **look),
-        "seed": widgets.IntText(session.seed, description="seed", tooltip="the same seed, the same replies", **look),
+                                           description="temperature", tooltip="0: always the likeliest byte", **look("290px")),
+        "top_k": widgets.IntText(session.top_k or 256, description="top-k", tooltip="draw from so many bytes, 1 to 256", **look("110px")),
+        "max_new_tokens": widgets.IntText(session.max_new_tokens, description="reply length", tooltip="in bytes", **look("160px")),
+        "seed": widgets.IntText(session.seed, description="seed", tooltip="the same seed, the same replies", **look("120px")),
         "system": widgets.Textarea(session.system, placeholder="no system prompt", rows=3, layout={"width": "98%"}),
     }
 
 # %% ../nbs/08c_chat_box.ipynb #86334584
 def apply_settings(
     session: ChatSession,
-    values: dict[str, Any],  # by the names of `setting_fields`
+    values: Mapping[str, Any],  # by the names of `setting_fields`
 ) -> None:
     "Hand the settings to the session, all or, with a `ValueError`, none."
     check_sampling(**{name: values[name] for name in ("temperature", "top_k", "max_new_tokens")})
@@ -144,9 +131,7 @@ def apply_settings(
     if session.seed != old["seed"]: session.generator = make_generator(session.seed)
 
 # %% ../nbs/08c_chat_box.ipynb #9392ee44
-def lay_out(
-    box: "ChatWindow",
-) -> widgets.VBox:
+def _lay_out(box: "ChatWindow") -> widgets.VBox:
     "Return the widgets of `box`, arranged: transcript, input and buttons, status, settings."
     row = {"flex_flow": "row wrap", "align_items": "center", "overflow": "visible"}
     frame = widgets.VBox([box.view], layout={
@@ -168,10 +153,10 @@ class ChatWindow:
         self.text = widgets.Text(placeholder="Ask niels-gpt, then press Enter", tooltip="your message",
                                  layout={"flex": "1 1 240px", "width": "auto"})
         narrow = {"width": "auto"}
-        self.send_button = widgets.Button(description="Send", icon="paper-plane", button_style="primary", layout=narrow)
-        self.stop_button = widgets.Button(description="Stop", icon="stop", tooltip="end this reply", layout=narrow)
-        self.reset_button = widgets.Button(description="Reset", icon="refresh", tooltip="forget everything", layout=narrow)
-        self.widget = lay_out(self)
+        self.send_button = widgets.Button(description="Send", button_style="primary", layout=narrow)
+        self.stop_button = widgets.Button(description="Stop", tooltip="end this reply", layout=narrow)
+        self.reset_button = widgets.Button(description="Reset", tooltip="forget everything", layout=narrow)
+        self.widget = _lay_out(self)
 
     def say(self, text: str) -> None:
         "Put `text` into the status line."
@@ -191,10 +176,7 @@ class ChatWindow:
 SETTLE = 0.15  # seconds from Enter to the reading of the input: the browser may still be sending the last letters
 
 class ChatBox(ChatWindow):
-    """A chat window over a session: make it the last line of a cell, type, press Enter.
-
-    Replies come from a worker thread, in at most `per_second` updates a second; errors show in the status line.
-    """
+    "A chat window over a session, for the last line of a cell; a thread writes the replies, errors go to the status line."
 
     def __init__(self, session: ChatSession, *, per_second: float = 20):
         super().__init__(setting_fields(session))
@@ -221,7 +203,7 @@ class ChatBox(ChatWindow):
             self._stopping.clear()
             self._idle.clear()
             self.show(self.messages, writing=True, status="writing...")
-            threading.Thread(target=write_reply_into, args=(self, text), daemon=True).start()
+            threading.Thread(target=_write_reply, args=(self, text), daemon=True).start()
 
     def stop(self) -> None:
         "End the reply that is being written, if there is one; what has come of it stays."
@@ -255,14 +237,10 @@ class ChatBox(ChatWindow):
         return STYLE + transcript_html(self.messages)
 
 # %% ../nbs/08c_chat_box.ipynb #f8bcc68d
-def write_reply_into(
-    box: ChatBox,
-    text: str,  # what the user said
-) -> None:
+def _write_reply(box: ChatBox, text: str) -> None:
     "Stream the reply into the last message of `box`, and make the box idle again whatever happens. Runs in a thread."
     reply, started, said, status = box.messages[-1], time.monotonic(), 0.0, "error: the reply broke off"
     def seconds() -> float: return time.monotonic() - started
-    def n_bytes() -> int: return len(reply["content"].encode("utf-8"))
     try:
         with contextlib.closing(box.session.stream_reply(text)) as pieces:
             for chunk in gather(pieces, per_second=box.per_second):
@@ -271,8 +249,8 @@ def write_reply_into(
                 box.view.value = transcript_html(box.messages, busy=True)
                 if seconds() < said + 0.5: continue
                 said = seconds()
-                box.say(f"writing... {n_bytes() / said:,.0f} bytes/s")
-        status = outcome("stopped" if box._stopping.is_set() else box.session.stop_reason, n_bytes(), seconds())
+                box.say(f"writing... {len(reply['content'].encode('utf-8')) / said:,.0f} bytes/s")
+        status = outcome("stopped" if box._stopping.is_set() else box.session.stop_reason, reply["content"], seconds())
     except Exception as error: status = describe(error)
     finally:
         with box._lock:

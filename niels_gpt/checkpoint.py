@@ -6,7 +6,7 @@
 __all__ = ['FORMAT', 'save_checkpoint', 'load_checkpoint', 'validate_model_config_match', 'load_model']
 
 # %% ../nbs/06c_checkpoint.ipynb #8efe9528
-import pickle
+import io
 import zipfile
 from collections.abc import Mapping
 from dataclasses import fields
@@ -20,10 +20,11 @@ from .config import ModelConfig, TrainConfig, to_dict
 from .files import atomic_write
 from .model.gpt import GPT
 
-# %% ../nbs/06c_checkpoint.ipynb #93cd33b1
+# %% ../nbs/06c_checkpoint.ipynb #f53a2a11
 FORMAT = "niels-gpt 1"
 _KEYS = ("model_cfg", "train_cfg", "model_state", "optimizer_state", "step", "best_val_loss")
 
+# %% ../nbs/06c_checkpoint.ipynb #edf3f24a
 def save_checkpoint(
     path: str | Path,
     *,
@@ -35,38 +36,41 @@ def save_checkpoint(
     best_val_loss: float,
     extra: Mapping[str, Any] | None = None,  # tensors, numbers and text only
 ) -> None:
-    "Write a checkpoint, whole or not at all. Raises `OSError` where the folder can not be written."
+    "Write a checkpoint, whole or not at all. Raises `OSError` where it can not be written."
     state = {
-        "format": FORMAT,
-        "model_cfg": to_dict(model_cfg),
-        "train_cfg": to_dict(train_cfg),
+        "format": FORMAT, "model_cfg": to_dict(model_cfg), "train_cfg": to_dict(train_cfg),
         "model_state": model.state_dict(),
-        "optimizer_state": optimizer.state_dict() if optimizer else None,
-        "step": step,
-        "best_val_loss": best_val_loss,
-        **(extra or {}),
+        "optimizer_state": None if optimizer is None else optimizer.state_dict(),
+        "step": step, "best_val_loss": best_val_loss, **(extra or {}),
     }
-    with atomic_write(path) as file: torch.save(state, file)
+    buffer = io.BytesIO()
+    torch.save(state, buffer)
+    with atomic_write(path) as file: file.write(buffer.getbuffer())
 
-# %% ../nbs/06c_checkpoint.ipynb #76296955
+# %% ../nbs/06c_checkpoint.ipynb #30d6e036
 def _read(path: Path, device: str) -> dict[str, Any]:
-    "Read the file's dict of tensors, numbers and text; nothing in it is run."
+    "Read the file's dict of tensors, numbers and text; nothing in it is run, and its checksums must be right."
     if not path.is_file(): raise FileNotFoundError(f"no checkpoint at {path}")
     try:
+        with zipfile.ZipFile(path) as archive: damaged = archive.testzip()
+        if damaged: raise zipfile.BadZipFile(f"bad checksum of {damaged}")
         state = torch.load(path, map_location=device, weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, zipfile.BadZipFile, KeyError, ValueError, AttributeError) as error:
-        raise ValueError(f"{path} is no readable checkpoint (cut short, or another kind of file)") from error
+    except (PermissionError, torch.OutOfMemoryError): raise
+    except Exception as error:  # a damaged file can end in errors of a dozen kinds
+        raise ValueError(f"{path} is no readable checkpoint (cut short, damaged, or another kind of file)") from error
     if not isinstance(state, dict) or state.get("format") != FORMAT or not set(_KEYS) <= set(state):
         raise ValueError(f"{path} was not written by this version of niels-gpt")
     return state
 
+# %% ../nbs/06c_checkpoint.ipynb #bec068bd
 def _known(cls: type, values: Mapping[str, Any], path: Path) -> Any:
     "Make a config from a checkpoint; fields that a newer version added are refused by name."
+    if not isinstance(values, Mapping): raise ValueError(f"{path} holds no settings for {cls.__name__}")
     unknown = sorted(set(values) - {field.name for field in fields(cls)})
     if unknown: raise ValueError(f"{path} has settings that this version does not know: {', '.join(unknown)}")
     return cls(**values)
 
-# %% ../nbs/06c_checkpoint.ipynb #a5e6ce93
+# %% ../nbs/06c_checkpoint.ipynb #10ad5d49
 def load_checkpoint(
     path: str | Path,
     *,
@@ -75,7 +79,7 @@ def load_checkpoint(
     """Read a checkpoint: `model_cfg` and `train_cfg` as configs, `model_state`, `optimizer_state`, `step`,
     `best_val_loss`, and whatever else was saved.
 
-    Raises `FileNotFoundError`, or `ValueError` for a file that is cut short, foreign or of another version.
+    Raises `FileNotFoundError`, or `ValueError` for a file that is cut short, damaged, foreign or of another version.
     """
     path = Path(path)
     state = _read(path, device)

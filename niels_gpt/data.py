@@ -52,9 +52,12 @@ def _text_column(table: "pa.Table", where: object) -> "pa.ChunkedArray":
 
 def _read_parquet(path: Path) -> "pa.ChunkedArray":
     "Return the column `text` of a Parquet file; the other columns are not read."
+    import pyarrow as pa
     from pyarrow.parquet import ParquetFile
     with ParquetFile(path) as file:
-        return _text_column(file.read(columns=["text"] if "text" in file.schema_arrow.names else None), "the table")
+        if "text" not in file.schema_arrow.names: return _text_column(file.schema_arrow.empty_table(), "the table")
+        batches = file.iter_batches(columns=["text"])  # in pieces, so that what comes after can work in pieces
+        return _text_column(pa.Table.from_batches(batches, file.schema_arrow.empty_table().select(["text"]).schema), "the table")
 
 # %% ../nbs/02a_sources.ipynb #7f6b770a
 _JSON_BLOCK = 1 << 26  # bytes parsed at a time: the most that one line may hold

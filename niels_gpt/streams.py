@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['Stream', 'FORMAT', 'Splits', 'build_wiki_stream', 'build_roam_stream', 'build_primer_stream', 'build_sources']
 
-# %% ../nbs/02c_streams.ipynb #b11cccde
+# %% ../nbs/02c_streams.ipynb #76f9d6b9
 import hashlib
 import mmap
 import warnings
@@ -18,23 +18,20 @@ from .config import HUB_WIKITEXT, StreamBuildConfig, load_json, save_json
 from niels_gpt.data import (
     list_roam_paths, load_primer_text, load_texts, load_wiki_columns, split_primer_dialogues, split_roam_paths,
 )
-from .files import atomic_write, find_input
+from .files import atomic_write, find_input, project_root
 
 if TYPE_CHECKING: import pyarrow as pa
 
-# %% ../nbs/02c_streams.ipynb #76f9d6b9
-Stream = bytes | mmap.mmap  # a row of bytes, in memory or mapped from a file
-FORMAT = 1  # of the cache; a new number rebuilds every stream
-
-# %% ../nbs/02c_streams.ipynb #709e1e77
+# %% ../nbs/02c_streams.ipynb #92add36e
 def build_wiki_stream(
-    docs: Iterable[str],  # rows, empty ones dropped
+    docs: Iterable[str],  # rows; empty ones are dropped
     *,
     sep: str,
 ) -> bytes:
     "Join rows, each without its line end, with `sep`."
-    return sep.join(doc.rstrip("\n") for doc in docs).encode("utf-8")
+    return sep.join(doc.rstrip("\n") for doc in docs if doc.strip()).encode("utf-8")
 
+# %% ../nbs/02c_streams.ipynb #63eeeaf1
 def build_roam_stream(
     docs: Iterable[str],  # notes
     *,
@@ -51,11 +48,12 @@ def build_primer_stream(
 
 # %% ../nbs/02c_streams.ipynb #dc3258ea
 def _wiki_chunks(column: "pa.ChunkedArray", sep: str) -> "Iterator[bytes | pa.Buffer]":
-    "Yield the bytes of `build_wiki_stream`, an Arrow chunk at a time and without a Python string a row."
+    "Yield the bytes of `build_wiki_stream`, some thousand rows at a time and without a Python string a row."
     import pyarrow as pa
     import pyarrow.compute as pc
     first = True
-    for chunk in column.chunks:
+    for batch in pa.table({"text": column}).to_batches(max_chunksize=1 << 14):  # small pieces: little memory at a time
+        chunk = batch.column(0)
         rows = chunk.filter(pc.not_equal(pc.utf8_trim_whitespace(chunk), pa.scalar("", chunk.type)))
         if len(rows) == 0: continue
         if not first: yield sep.encode("utf-8")
@@ -64,20 +62,23 @@ def _wiki_chunks(column: "pa.ChunkedArray", sep: str) -> "Iterator[bytes | pa.Bu
         yield pc.binary_join(as_one_list, pa.scalar(sep, pa.large_string()))[0].as_buffer()
         first = False
 
-# %% ../nbs/02c_streams.ipynb #2b25ab1c
+# %% ../nbs/02c_streams.ipynb #a4d921eb
 def _file_digest(path: Path) -> str:
     "Return the SHA-256 of a file's content."
     with path.open("rb") as file: return hashlib.file_digest(file, "sha256").hexdigest()
-
-def _fingerprint(*parts: object) -> str:
-    "Return a SHA-256 of settings and digests, by which a cached stream knows its inputs again."
-    return hashlib.sha256(repr(parts).encode()).hexdigest()
 
 def _folder_digest(root: Path, paths: Iterable[Path]) -> list[tuple[str, str]]:
     "Return name and content digest of each of `paths`, the names counted from `root`."
     return [(path.relative_to(root).as_posix(), _file_digest(path)) for path in paths]
 
-# %% ../nbs/02c_streams.ipynb #dff07a51
+def _fingerprint(*parts: object) -> str:
+    "Return a SHA-256 of settings and digests, by which a cached stream knows its inputs again."
+    return hashlib.sha256(repr(parts).encode()).hexdigest()
+
+# %% ../nbs/02c_streams.ipynb #ea5094ff
+Stream = bytes | mmap.mmap  # a row of bytes, in memory or mapped from a file
+FORMAT = 1  # of the cache; a new number rebuilds every stream
+
 def _write_stream(base: Path, key: str, chunks: Iterable) -> None:
     "Write `base`.bin and then `base`.meta.json, so that a stream without its meta counts as not built."
     meta = base.with_suffix(".meta.json")
@@ -87,6 +88,7 @@ def _write_stream(base: Path, key: str, chunks: Iterable) -> None:
         for chunk in chunks: n_bytes += file.write(chunk)
     save_json(meta, {"format": FORMAT, "key": key, "n_bytes": n_bytes})
 
+# %% ../nbs/02c_streams.ipynb #0e2aa547
 def _is_built(base: Path, key: str) -> bool:
     "Return whether the cached stream at `base` is whole and was built with `key`."
     try:
@@ -95,26 +97,33 @@ def _is_built(base: Path, key: str) -> bool:
     except (OSError, ValueError, KeyError, TypeError):
         return False
 
+# %% ../nbs/02c_streams.ipynb #204e5b6a
 def _map_stream(base: Path) -> Stream:
     "Map the stream at `base` into memory; its pages are read from the file when they are touched."
     path = base.with_suffix(".bin")
     if path.stat().st_size == 0: return b""
     with path.open("rb") as file: return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY)
 
-# %% ../nbs/02c_streams.ipynb #f2023831
+# %% ../nbs/02c_streams.ipynb #bb68f012
 Splits = dict[str, Iterable]  # "train" and "val", each in chunks of bytes
+
+def _files_of(path: Path) -> list[Path]:
+    "Return `path`, or the files below it if it is a folder, hidden ones left out."
+    if path.is_file(): return [path]
+    found = [p for p in path.rglob("*") if p.is_file() and not any(part.startswith(".") for part in p.relative_to(path).parts)]
+    return sorted(found, key=Path.as_posix)
 
 def _wiki_source(cfg: StreamBuildConfig) -> tuple[str, Callable[[], Splits]]:
     "Return the wiki's fingerprint and what builds it; a dataset on the hub counts by its name."
     path = find_input(cfg.wiki)
     is_local = cfg.wiki != HUB_WIKITEXT and path.exists()
-    files = [path] if path.is_file() else sorted(p for p in path.rglob("*") if p.is_file())
-    content = _folder_digest(path.parent, files) if is_local else cfg.wiki
+    content = _folder_digest(path.parent, _files_of(path)) if is_local else cfg.wiki
     def build() -> Splits:
         columns = load_wiki_columns(str(path) if is_local else cfg.wiki)
         return {split: _wiki_chunks(columns[split], cfg.doc_separator) for split in ("train", "val")}
     return _fingerprint(content, cfg.doc_separator), build
 
+# %% ../nbs/02c_streams.ipynb #0dc56763
 def _roam_source(cfg: StreamBuildConfig) -> tuple[str, Callable[[], Splits]]:
     "Return the notes' fingerprint and what builds them."
     root = find_input(cfg.roam_root)
@@ -126,6 +135,7 @@ def _roam_source(cfg: StreamBuildConfig) -> tuple[str, Callable[[], Splits]]:
                 for split, part in (("train", train), ("val", val))}
     return _fingerprint(_folder_digest(root, paths), cfg.doc_separator, cfg.roam_val_frac, cfg.seed), build
 
+# %% ../nbs/02c_streams.ipynb #4a08854d
 def _primer_source(cfg: StreamBuildConfig) -> tuple[str, Callable[[], Splits]]:
     "Return the primer's fingerprint and what builds it."
     text = load_primer_text(find_input(cfg.primer_path))
@@ -134,9 +144,9 @@ def _primer_source(cfg: StreamBuildConfig) -> tuple[str, Callable[[], Splits]]:
         return {"train": [build_primer_stream(train)], "val": [build_primer_stream(val)]}
     return _fingerprint(text, cfg.primer_val_frac, cfg.seed, cfg.delimiter), build
 
+# %% ../nbs/02c_streams.ipynb #baba3d6c
 _SOURCES = {"wiki": _wiki_source, "roam": _roam_source, "primer": _primer_source}
 
-# %% ../nbs/02c_streams.ipynb #c690f48d
 def _open_source(name: str, cfg: StreamBuildConfig) -> tuple[Stream, Stream]:
     "Return the train and val stream of one source, from the cache if it is still true."
     key, build = _SOURCES[name](cfg)
@@ -146,12 +156,13 @@ def _open_source(name: str, cfg: StreamBuildConfig) -> tuple[Stream, Stream]:
         for split, base in bases.items(): _write_stream(base, key, chunks[split])
     return _map_stream(bases["train"]), _map_stream(bases["val"])
 
+# %% ../nbs/02c_streams.ipynb #fe8d64c3
 def _open_wiki(cfg: StreamBuildConfig, report: Callable[[str], None]) -> tuple[Stream, Stream]:
-    "Open the wiki; where the hub is out of reach, the fallback of `cfg` after one warning."
+    "Open the wiki; where the hub's WikiText is out of reach, the fallback of `cfg`, reported."
     try:
         return _open_source("wiki", cfg)
     except ConnectionError as error:
-        if cfg.wiki_fallback is None:
+        if cfg.wiki_fallback is None or cfg.wiki != HUB_WIKITEXT:
             raise ConnectionError(f"{error}. Go online once, or name a local text with --wiki PATH") from None
         report(f"{error}; training on the small sample in {cfg.wiki_fallback} instead")
         return _open_source("wiki", replace(cfg, wiki=cfg.wiki_fallback))
