@@ -5,23 +5,36 @@
 # %% auto #0
 __all__ = ['as_ids', 'share_out', 'get_batch']
 
-# %% ../nbs/03_batching.ipynb #c10de198
+# %% ../nbs/03_batching.ipynb #4d4c37b7
+import math
 import warnings
 from collections.abc import Mapping
+from numbers import Real
 
 import torch
 from torch import Tensor
 
-# %% ../nbs/03_batching.ipynb #4d4c37b7
+# %% ../nbs/03_batching.ipynb #12e6c836
 def as_ids(
     stream: object,  # bytes, mmap or another buffer of bytes
 ) -> Tensor:  # (n,) uint8
     "View a stream as a tensor, without copying a byte of it."
+    if len(stream) == 0: return torch.empty(0, dtype=torch.uint8)
     with warnings.catch_warnings():  # torch warns that read-only bytes could be written through the tensor; nobody does
         warnings.filterwarnings("ignore", message="The given buffer is not writable")
         return torch.frombuffer(stream, dtype=torch.uint8)
 
-# %% ../nbs/03_batching.ipynb #d2136315
+# %% ../nbs/03_batching.ipynb #0acb1df0
+def _cut(
+    stream: object,  # n bytes, at least T + 1
+    where: Tensor,  # (B,) in [0, 1): 0 is the first start, just below 1 the last
+    T: int,
+) -> Tensor:  # (B, T+1) uint8
+    "Cut a window of T+1 bytes at each place of `where`."
+    starts = (where * (len(stream) - T)).long()  # (B,) in 0 .. n-T-1
+    return as_ids(stream)[starts[:, None] + torch.arange(T + 1)]
+
+# %% ../nbs/03_batching.ipynb #cfe12d8b
 def share_out(
     p: Mapping[str, float],
     names: Mapping[str, object] | set[str],  # sources that are there
@@ -29,21 +42,21 @@ def share_out(
     "Return `p` on the sources that are there, the probability of the others shared out in proportion."
     present = {name: value for name, value in p.items() if name in names}
     total = sum(present.values())
-    if total <= 0: raise ValueError(f"none of the sources that are there ({', '.join(sorted(names)) or 'none'}) has a probability above 0")
+    if not total > 0: raise ValueError(f"none of the sources that are there ({', '.join(sorted(names)) or 'none'}) has a probability above 0")
     return {name: value / total for name, value in present.items()}
 
-# %% ../nbs/03_batching.ipynb #4e7fce40
+# %% ../nbs/03_batching.ipynb #84c5cef2
 def _check_mix(sources: Mapping[str, object], p: Mapping[str, float], T: int) -> None:
     "Raise `ValueError` unless sources and probabilities agree and every stream holds a window."
     if set(sources) != set(p): raise ValueError(f"p names {sorted(p)}, but the sources are {sorted(sources)}")
-    if any(not value >= 0 for value in p.values()): raise ValueError(f"probabilities must not be negative: {dict(p)}")
+    if not all(isinstance(value, Real) and 0 <= value < math.inf for value in p.values()):
+        raise ValueError(f"probabilities must be numbers and not negative: {dict(p)}")
     if abs(sum(p.values()) - 1) > 1e-6: raise ValueError(f"p must sum to 1, got {sum(p.values()):.6g}: {dict(p)}")
-    short = {name: len(stream) for name, stream in sources.items() if len(stream) < T + 1}
-    if short:
-        lengths = ", ".join(f"{name} has {n}" for name, n in short.items())
+    if any(len(stream) < T + 1 for stream in sources.values()):
+        lengths = ", ".join(f"{name} has {len(stream)}" for name, stream in sources.items())
         raise ValueError(f"every stream must hold T+1 = {T + 1} bytes: {lengths}")
 
-# %% ../nbs/03_batching.ipynb #a375e168
+# %% ../nbs/03_batching.ipynb #32bc864f
 def get_batch(
     sources: Mapping[str, object],  # name -> bytes or mapped file
     *,
@@ -54,16 +67,13 @@ def get_batch(
     generator: torch.Generator | None = None,  # on the CPU
 ) -> tuple[Tensor, Tensor]:  # x, y: (B, T) int64 each, with y[:, :-1] == x[:, 1:]
     "Draw B windows: each row draws its source by `p`, then its start, every start being equally likely."
-    _check_mix(sources, p, T)
     if B < 1 or T < 1: raise ValueError(f"B and T must be at least 1, got B={B}, T={T}")
+    _check_mix(sources, p, T)
     names = sorted(sources)
     weights = torch.tensor([p[name] for name in names], dtype=torch.float64)
     drawn = torch.multinomial(weights, B, replacement=True, generator=generator)  # (B,)
     where = torch.rand(B, dtype=torch.float64, generator=generator)  # (B,) in [0, 1)
     windows = torch.empty(B, T + 1, dtype=torch.uint8)
-    for i, name in enumerate(names):
-        rows = (drawn == i).nonzero()[:, 0]
-        starts = (where[rows] * (len(sources[name]) - T)).long()
-        windows[rows] = as_ids(sources[name])[starts[:, None] + torch.arange(T + 1)]
-    windows = windows.to(device).long()
-    return windows[:, :-1], windows[:, 1:]
+    for i, name in enumerate(names): windows[drawn == i] = _cut(sources[name], where[drawn == i], T)
+    windows = windows.to(device)
+    return windows[:, :-1].long(), windows[:, 1:].long()

@@ -47,23 +47,21 @@ CONTROL = {i: 0x2400 + i for i in range(32) if chr(i) not in "\t\n"} | {127: 0x2
 
 def turn_html(message: Message) -> str:
     "Return one turn as a paragraph; its text is escaped, and can not become markup."
-    role, text = message["role"], message["content"]
+    role, text = message["role"], html.escape(message["content"].translate(CONTROL))
     if role not in NAMES: raise ValueError(f"a transcript shows the roles {', '.join(NAMES)}, got {role!r}")
-    return f'<p class="{role}"><b>{NAMES[role]}:</b> {html.escape(text.translate(CONTROL)) or "…"}</p>'
+    return f'<p class="{role}"><b>{NAMES[role]}:</b> {text or "…"}</p>'
 
-# %% ../nbs/08c_chat_box.ipynb #0195bd80
+# %% ../nbs/08c_chat_box.ipynb #1f8448a4
 STYLE = """<style>
-.niels-chat { display: flex; flex-direction: column; gap: 8px; padding: 8px; line-height: 1.45;
+.niels-chat { display: flex; flex-direction: column; gap: 8px; padding: 8px; line-height: 1.45; max-width: 784px;
   color: var(--jp-content-font-color1, inherit); font-size: var(--jp-content-font-size1, 14px) }
-.niels-chat p { margin: 0; padding: 4px 12px; border-radius: 8px; max-width: 85%;
-  white-space: pre-wrap; overflow-wrap: anywhere; unicode-bidi: isolate }
-.niels-chat .user { align-self: flex-end; background: var(--jp-layout-color2, rgba(127, 127, 127, 0.15)) }
-.niels-chat .assistant { align-self: flex-start; border-left: 3px solid var(--jp-brand-color1, #1976d2); border-radius: 0 }
+.niels-chat p { margin: 0; padding: 4px 12px; max-width: 85%; white-space: pre-wrap; overflow-wrap: anywhere; unicode-bidi: isolate }
+.niels-chat .user { align-self: flex-end; background: var(--jp-layout-color2, rgba(127, 127, 127, 0.15)); border-radius: 8px }
+.niels-chat .assistant { align-self: flex-start; border-left: 3px solid var(--jp-brand-color1, #1976d2) }
+.niels-chat-input input::placeholder { opacity: 0.6 }
 .niels-chat-hint, .niels-chat-status { color: var(--jp-content-font-color2, gray) }
 .niels-chat-error { color: var(--jp-error-color1, #d32f2f); font-weight: 600 }
 </style>"""
-
-# %% ../nbs/08c_chat_box.ipynb #1f8448a4
 HINT = '<span class="niels-chat-hint">Nothing said yet. Ask something about Niels Bohr.</span>'
 
 def transcript_html(messages: Sequence[Message], *, busy: bool = False) -> str:
@@ -90,13 +88,8 @@ def describe(error: Exception) -> str:
     "Return an error as one line of status; one that the reader did not cause tells its kind."
     return f"error: {error}" if isinstance(error, ValueError) else f"error: {type(error).__name__}: {error}"
 
-# %% ../nbs/08c_chat_box.ipynb #3c0a58e8
-def outcome(
-    stop_reason: str | None,  # of the session: "turn", "length" or "stopped"
-    reply: str,
-    seconds: float,  # that it took
-) -> str:
-    "Return the status line for a reply that has ended: why, how long it is, and how quickly it came."
+def outcome(stop_reason: str | None, reply: str, seconds: float) -> str:
+    "Return the status line for a reply that has ended: why (the session's `stop_reason`), its length, and its speed."
     n_bytes = len(reply.encode("utf-8"))
     why = {"stopped": "stopped: by you", "length": "stopped: the reply reached its length limit"}.get(stop_reason, "ready")
     return f"{why} ({n_bytes:,} bytes, {n_bytes / max(seconds, 1e-6):,.0f} bytes/s)"
@@ -135,13 +128,13 @@ def _lay_out(box: "ChatWindow") -> widgets.VBox:
     "Return the widgets of `box`, arranged: transcript, input and buttons, status, settings."
     row = {"flex_flow": "row wrap", "align_items": "center", "overflow": "visible"}
     frame = widgets.VBox([box.view], layout={
-        "flex_flow": "column-reverse", "justify_content": "flex-end", "min_height": "120px", "max_height": "420px",
+        "flex_flow": "column-reverse", "min_height": "120px", "max_height": "420px",
         "overflow": "auto", "border": "1px solid var(--jp-border-color1, gray)"})
     ask = widgets.HBox([box.text, box.send_button, box.stop_button, box.reset_button], layout=row)
     numbers = widgets.HBox([field for name, field in box.fields.items() if name != "system"], layout=row)
     system = widgets.Accordion([box.fields["system"]], titles=("System prompt",), selected_index=None)
-    style = widgets.HTML(STYLE, layout={"display": "none"})
-    return widgets.VBox([style, frame, ask, box.status, numbers, system], layout={"max_width": "800px", "overflow": "visible"})
+    parts = [widgets.HTML(STYLE, layout={"display": "none"}), frame, ask, box.status, numbers, system]
+    return widgets.VBox(parts, layout={"max_width": "800px", "overflow": "visible"})
 
 # %% ../nbs/08c_chat_box.ipynb #a0a7e65c
 class ChatWindow:
@@ -149,9 +142,9 @@ class ChatWindow:
 
     def __init__(self, fields: dict[str, widgets.DOMWidget]):
         self.fields, self.view, self.status = fields, widgets.HTML(), widgets.HTML()
-        self.view.layout = {"flex": "0 0 auto", "width": "auto", "margin": "0"}
+        self.view.layout = {"flex": "0 0 auto", "width": "auto", "margin": "0 0 auto 0"}
         self.text = widgets.Text(placeholder="Ask niels-gpt, then press Enter", tooltip="your message",
-                                 layout={"flex": "1 1 240px", "width": "auto"})
+                                 layout={"flex": "1 1 240px", "width": "auto"}).add_class("niels-chat-input")
         narrow = {"width": "auto"}
         self.send_button = widgets.Button(description="Send", button_style="primary", layout=narrow)
         self.stop_button = widgets.Button(description="Stop", tooltip="end this reply", layout=narrow)
@@ -222,7 +215,7 @@ class ChatBox(ChatWindow):
             self.messages, status = [], "ready"
             try: self.session.reset()
             except Exception as error: status = describe(error)
-            self.show(self.messages, writing=False, status=status)
+            self.show([], writing=False, status=status)
 
     def join(self, timeout: float | None = None) -> bool:
         "Wait until no reply is being written; return whether that came true within `timeout` seconds."

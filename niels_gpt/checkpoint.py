@@ -24,7 +24,6 @@ from .model.gpt import GPT
 FORMAT = "niels-gpt 1"
 _KEYS = ("model_cfg", "train_cfg", "model_state", "optimizer_state", "step", "best_val_loss")
 
-# %% ../nbs/06c_checkpoint.ipynb #edf3f24a
 def save_checkpoint(
     path: str | Path,
     *,

@@ -7,6 +7,7 @@ __all__ = ['WIKITEXT_CONFIG', 'load_wiki_columns', 'load_wikitext', 'list_roam_p
            'load_primer_text', 'split_primer_dialogues']
 
 # %% ../nbs/02a_sources.ipynb #da8163b8
+import logging
 import random
 import re
 import tempfile
@@ -86,16 +87,18 @@ def _read_file(path: Path) -> "pa.ChunkedArray":
 # %% ../nbs/02a_sources.ipynb #7c48d870
 @contextmanager
 def _hub_offline() -> Iterator[None]:
-    "Keep `datasets` off the network within the block: only what is on this machine can be loaded."
+    "Keep `datasets` off the network within the block, without a word: only what is on this machine can be loaded."
     import datasets.config
     import huggingface_hub.constants
     modules = (datasets.config, huggingface_hub.constants)
-    before = [module.HF_HUB_OFFLINE for module in modules]
+    loggers = [logging.getLogger(name) for name in ("datasets", "huggingface_hub")]
+    before, levels = [module.HF_HUB_OFFLINE for module in modules], [logger.level for logger in loggers]
     for module in modules: module.HF_HUB_OFFLINE = True
-    try:
-        yield
+    for logger in loggers: logger.setLevel(logging.ERROR)
+    try: yield
     finally:
         for module, value in zip(modules, before): module.HF_HUB_OFFLINE = value
+        for logger, level in zip(loggers, levels): logger.setLevel(level)
 
 # %% ../nbs/02a_sources.ipynb #863d6c39
 WIKITEXT_CONFIG = "wikitext-103-raw-v1"

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 
-# %% ../nbs/00e_exercises.ipynb #db79d0a0
+# %% ../nbs/00e_exercises.ipynb #f2073b69
 def attempt(
     check: Callable,  # a `check_...` function: raises `AssertionError` with a hint
     *answers: object,  # what you wrote
@@ -19,7 +19,7 @@ def attempt(
     "Print \"right\", or what `check` has to say against the answers; a check or an answer that fails stops no notebook."
     try:
         check(*answers)
-    except AssertionError as hint: verdict = f"not yet: {hint}"
+    except AssertionError as hint: verdict = f"not yet: {str(hint) or 'an assertion failed'}"
     except Exception as error: verdict = f"not yet: {type(error).__name__}: {error}"
     else: verdict = "right"
     print(verdict)

@@ -26,7 +26,7 @@ def one_line(
         return f"{error.strerror}: {error.filename}" if error.filename else error.strerror
     return " ".join(str(error).split()) or type(error).__name__
 
-# %% ../nbs/00c_terminal.ipynb #06163c94
+# %% ../nbs/00c_terminal.ipynb #7f81b167
 def run_command(
     command: Callable[[], int | None],  # returns its exit status; None counts as 0
 ) -> int:
@@ -36,7 +36,9 @@ def run_command(
     Ctrl-C is 130. Any other exception is our bug, and keeps its traceback.
     """
     try:
-        return command() or 0
+        status = command() or 0
+        sys.stdout.flush()  # here a closed pipe is still ours to catch
+        return status
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         return 130

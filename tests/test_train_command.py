@@ -141,7 +141,7 @@ MISTAKES = {
     "unknown source": ({"train__p_train": {"wiki": 0.5, "blog": 0.5}}, ["blog"]),
     "no wiki": ({"data__wiki": "no/such/folder"}, ["no/such/folder"]),
     "no primer": ({"data__primer_path": "nowhere.txt", "data__required_sources": ["wiki", "primer"]}, ["nowhere.txt"]),
-    "short stream": ({"model__T": 100000}, ["T+1"]),
+    "short stream": ({"model__T": 1000000}, ["T+1"]),
 }
 
 
