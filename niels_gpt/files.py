@@ -13,6 +13,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
+# %% ../nbs/00a_files.ipynb #5fbe3a54
+def _umask() -> int:
+    "Return the process's file mode mask, which can only be read by setting it."
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
+
 # %% ../nbs/00a_files.ipynb #cb60f682
 @contextmanager
 def atomic_write(
@@ -36,13 +43,6 @@ def atomic_write(
     except BaseException:
         Path(temporary).unlink(missing_ok=True)
         raise
-
-# %% ../nbs/00a_files.ipynb #5fbe3a54
-def _umask() -> int:
-    "Return the process's file mode mask, which can only be read by setting it."
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
 
 # %% ../nbs/00a_files.ipynb #7c75c424
 def project_root() -> Path:
