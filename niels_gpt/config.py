@@ -6,10 +6,10 @@
 __all__ = ['DIALOGUE_DELIM', 'SOURCES', 'HUB_WIKITEXT', 'ModelConfig', 'default_p_train', 'TrainConfig', 'StreamBuildConfig',
            'to_dict', 'save_json', 'load_json', 'load_run_config', 'load_config_from_json']
 
-# %% ../nbs/00_config.ipynb #f266de42
+# %% ../nbs/00_config.ipynb #57e12b30
 import difflib
 import json
-import math
+import sys
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
@@ -17,7 +17,6 @@ from typing import Any
 
 from .files import atomic_write
 
-# %% ../nbs/00_config.ipynb #ce437709
 DIALOGUE_DELIM = "\n\n<dialogue>\n\n"  # stands between two dialogues of the primer
 SOURCES = ("wiki", "roam", "primer")
 HUB_WIKITEXT = "Salesforce/wikitext"
@@ -26,18 +25,25 @@ HUB_WIKITEXT = "Salesforce/wikitext"
 def _require(condition: bool, message: str) -> None:
     if not condition: raise ValueError(message)
 
-def _require_numbers(cfg: object, kinds: Mapping[type, str]) -> None:
-    "Refuse a field of `cfg` whose value is not of the number type that its annotation names."
+def _is_number(value: Any) -> bool:
+    "Return whether `value` is a number that a float can hold; True and False are none."
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= sys.float_info.max
+
+# %% ../nbs/00_config.ipynb #48a5c21a
+_KINDS = {int: "a whole number", float: "a finite number", bool: "true or false", str: "a text"}
+
+def _require_types(cfg: object) -> None:
+    "Refuse a field of `cfg` whose value is not of the plain type that its annotation names."
     for field in fields(cfg):
-        value = getattr(cfg, field.name)
-        if field.type is int: ok = isinstance(value, int) and not isinstance(value, bool)
-        elif field.type is float: ok = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
-        else: continue
-        _require(ok, f"{field.name} must be {kinds[field.type]}, got {value!r}")
+        value, kind = getattr(cfg, field.name), field.type
+        if kind is int: ok = isinstance(value, int) and not isinstance(value, bool)
+        elif kind is float: ok = _is_number(value)
+        elif kind in (bool, str): ok = isinstance(value, kind)
+        else: continue  # checked by its class
+        _require(ok, f"{field.name} must be {_KINDS[kind]}, got {value!r}")
+        _require(kind is not int or abs(value) < 2 ** 63, f"{field.name} must be a whole number of at most 63 bits")
 
-_NUMBERS = {int: "a whole number", float: "a finite number"}
-
-# %% ../nbs/00_config.ipynb #c69917fe
+# %% ../nbs/00_config.ipynb #3071e118
 @dataclass(frozen=True)
 class ModelConfig:
     "The shape of a GPT. Raises `ValueError` for a shape that can not be built."
@@ -51,7 +57,7 @@ class ModelConfig:
     rope_theta: float = 10000.0  # base of the rotary frequencies
 
     def __post_init__(self):
-        _require_numbers(self, _NUMBERS)
+        _require_types(self)
         for name in ("V", "T", "C", "L", "H", "d_ff"):
             _require(getattr(self, name) > 0, f"{name} must be at least 1, got {getattr(self, name)}")
         _require(self.C % self.H == 0, f"C must be a multiple of H: C={self.C}, H={self.H}")
@@ -70,17 +76,16 @@ def default_p_train() -> dict[str, float]:
     primer = 0.02
     return {"wiki": 0.8 * (1 - primer), "roam": 0.2 * (1 - primer), "primer": primer}
 
-# %% ../nbs/00_config.ipynb #8ad14991
+# %% ../nbs/00_config.ipynb #d828da7b
 def _check_p_train(p: Any) -> None:
     "Refuse a mix that is not a mapping of known names to probabilities that sum to 1."
     _require(isinstance(p, Mapping) and len(p) > 0, f"p_train must map source names to probabilities, got {p!r}")
     for name, value in p.items():
         _require(name in SOURCES, f"p_train: unknown source {name!r}; the sources are {', '.join(SOURCES)}")
-        number = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
-        _require(number and value >= 0, f"p_train: {name} must be a probability, got {value!r}")
+        _require(_is_number(value) and value >= 0, f"p_train: {name} must be a probability, got {value!r}")
     _require(abs(sum(p.values()) - 1) <= 1e-6, f"p_train must sum to 1, got {sum(p.values()):.6g}")
 
-# %% ../nbs/00_config.ipynb #d828da7b
+# %% ../nbs/00_config.ipynb #ccd91256
 @dataclass(frozen=True)
 class TrainConfig:
     "One training run. Raises `ValueError` for a value that can not be used."
@@ -103,7 +108,7 @@ class TrainConfig:
     out_dir: str = "checkpoints"  # where checkpoints and metrics go
 
     def __post_init__(self):
-        _require_numbers(self, _NUMBERS)
+        _require_types(self)
         for name in ("B", "total_steps", "eval_every", "eval_steps", "log_every", "ckpt_every"):
             _require(getattr(self, name) > 0, f"{name} must be at least 1, got {getattr(self, name)}")
         for name in ("seed", "warmup_steps", "min_lr", "weight_decay"):
@@ -117,7 +122,16 @@ class TrainConfig:
         _require(isinstance(self.out_dir, str) and self.out_dir != "", f"out_dir must name a folder, got {self.out_dir!r}")
         if self.p_train is not None: _check_p_train(self.p_train)
 
-# %% ../nbs/00_config.ipynb #cee6556c
+# %% ../nbs/00_config.ipynb #3b4fd735
+def _checked_sources(name: str, value: Any) -> tuple[str, ...]:
+    "Return a list of source names as a tuple, or refuse it; `name` is the field's."
+    _require(isinstance(value, list | tuple), f"{name} must be a list of source names, got {value!r}")
+    for source in value:
+        _require(source in SOURCES, f"{name}: unknown source {source!r}; the sources are {', '.join(SOURCES)}")
+    _require(len(set(value)) == len(value), f"{name} names a source twice: {', '.join(value)}")
+    return tuple(value)
+
+# %% ../nbs/00_config.ipynb #54fad035
 @dataclass(frozen=True)
 class StreamBuildConfig:
     "Where the text comes from and how it becomes byte streams. Raises `ValueError` for a value that can not be used."
@@ -137,27 +151,25 @@ class StreamBuildConfig:
     wiki_fallback: str | None = "data/wiki_sample"  # read instead if the hub is out of reach; None: fail
 
     def __post_init__(self):
+        _require_types(self)
         for name in ("enabled_sources", "required_sources"):
-            value = getattr(self, name)
-            _require(isinstance(value, list | tuple), f"{name} must be a list of source names, got {value!r}")
-            object.__setattr__(self, name, tuple(value))
-            for source in value:
-                _require(source in SOURCES, f"{name}: unknown source {source!r}; the sources are {', '.join(SOURCES)}")
+            object.__setattr__(self, name, _checked_sources(name, getattr(self, name)))
         _require(len(self.enabled_sources) > 0, "enabled_sources must name at least one source")
-        _require_numbers(self, _NUMBERS)
         for name in ("roam_val_frac", "primer_val_frac"):
             _require(0 <= getattr(self, name) < 1, f"{name} must be at least 0 and below 1, got {getattr(self, name)}")
-        for name in ("roam_root", "primer_path", "cache_dir", "doc_separator", "delimiter", "wiki"):
-            _require(isinstance(getattr(self, name), str), f"{name} must be a text, got {getattr(self, name)!r}")
-        _require(self.delimiter != "", "delimiter must not be empty")
+        _require(self.seed >= 0, f"seed must not be negative, got {self.seed}")
+        _require(self.wiki_fallback is None or isinstance(self.wiki_fallback, str), f"wiki_fallback must be a text or null, got {self.wiki_fallback!r}")
+        for name in ("roam_root", "primer_path", "cache_dir", "delimiter", "wiki", "wiki_fallback"):
+            _require(getattr(self, name) != "", f"{name} must not be empty")
 
-# %% ../nbs/00_config.ipynb #ccd91256
+# %% ../nbs/00_config.ipynb #5aea3614
 def to_dict(
     cfg: Any,  # one of the three configs
 ) -> dict[str, Any]:
     "Return `cfg` as a plain dict that JSON can hold."
     return asdict(cfg)
 
+# %% ../nbs/00_config.ipynb #7191e65d
 def save_json(
     path: str | Path,
     data: Any,  # a config, or anything that JSON can hold
@@ -167,6 +179,14 @@ def save_json(
     with atomic_write(path) as file:
         file.write((json.dumps(data, indent=2, ensure_ascii=False) + "\n").encode())
 
+# %% ../nbs/00_config.ipynb #a35e5b01
+def _no_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    "Return the pairs of a JSON object as a dict; a key that stands twice is refused."
+    names = [name for name, _ in pairs]
+    twice = [name for name in dict.fromkeys(names) if names.count(name) > 1] if len(set(names)) < len(names) else []
+    _require(not twice, f"{', '.join(map(repr, twice))} stands twice in one object")
+    return dict(pairs)
+
 def load_json(
     path: str | Path,
 ) -> Any:
@@ -174,11 +194,11 @@ def load_json(
     path = Path(path)
     if not path.is_file(): raise FileNotFoundError(f"no such file: {path}")
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        return json.loads(path.read_text(encoding="utf-8"), object_pairs_hook=_no_repeats)
+    except (ValueError, RecursionError) as error:
         raise ValueError(f"{path} is not valid JSON: {error}") from error
 
-# %% ../nbs/00_config.ipynb #f68448c9
+# %% ../nbs/00_config.ipynb #64b5e25c
 def _refuse_unknown(given: Mapping, known: list[str], where: str) -> None:
     "Raise `ValueError` for keys of `given` that are not `known`, with the nearest valid name of each."
     faults = []
@@ -188,6 +208,7 @@ def _refuse_unknown(given: Mapping, known: list[str], where: str) -> None:
         faults.append(f"{key!r}" + (f" (did you mean {near[0]!r}?)" if near else ""))
     _require(not faults, f"{where}: unknown {'key' if len(faults) == 1 else 'keys'} {', '.join(faults)}; valid: {', '.join(known)}")
 
+# %% ../nbs/00_config.ipynb #18bbe88b
 def _build(cls: type, values: Any, where: str) -> Any:
     "Make the config `cls` from a section of a config file, with `where` in front of any complaint."
     _require(isinstance(values, Mapping), f"{where} must be an object with named values, got {values!r}")
@@ -197,7 +218,7 @@ def _build(cls: type, values: Any, where: str) -> Any:
     except (ValueError, TypeError) as error:
         raise ValueError(f"{where}: {error}") from error
 
-# %% ../nbs/00_config.ipynb #6df608d3
+# %% ../nbs/00_config.ipynb #5a1bf5b6
 def load_run_config(
     path: str | Path,  # {"model": {...}, "train": {...}, "data": {...}}, every part optional
     *,
@@ -213,6 +234,7 @@ def load_run_config(
     if isinstance(streams, Mapping): streams = {**(data_defaults or {}), **streams}
     return model, train, _build(StreamBuildConfig, streams, f"{path}, data")
 
+# %% ../nbs/00_config.ipynb #db07cdfb
 def load_config_from_json(
     path: str | Path,
 ) -> tuple[ModelConfig, TrainConfig]:

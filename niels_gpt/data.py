@@ -139,12 +139,12 @@ def _ask_hub(name: str, timeout: float) -> str | None:
 
 # %% ../nbs/02a_sources.ipynb #aeb9db81
 def _probe_hub(name: str, timeout: float) -> str | None:
-    "Do as `_ask_hub`, but wait no longer than `timeout` seconds and a half, whatever hangs."
+    "Do as `_ask_hub`, but wait no longer than `timeout` seconds, whatever hangs."
     answer = [f"no answer within {timeout:g} s"]
-    def ask() -> None: answer[0] = _ask_hub(name, timeout)
+    def ask() -> None: answer[0] = _ask_hub(name, timeout + 1)  # its own clock must not ring first
     thread = threading.Thread(target=ask, daemon=True)
     thread.start()
-    thread.join(timeout + 0.5)
+    thread.join(timeout)
     return answer[0]
 
 # %% ../nbs/02a_sources.ipynb #c16b7f33

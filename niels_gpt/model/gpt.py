@@ -13,7 +13,7 @@ from ..config import ModelConfig
 from .attention import KVCache
 from .blocks import Block, init_weights
 
-# %% ../../nbs/05b_gpt.ipynb #615734d4
+# %% ../../nbs/05b_gpt.ipynb #b6bf803f
 class GPT(nn.Module):
     "A decoder-only transformer over bytes, its head tied to its embedding."
 
@@ -35,8 +35,12 @@ class GPT(nn.Module):
         cache: list[KVCache] | None = None,  # one a layer, from `new_cache`; x goes on where it ends
         return_attn: bool = False,
     ) -> Tensor | tuple[Tensor, list[Tensor]]:  # logits (B, T, V), and with `return_attn` L times (B, H, T, T_k)
-        "Return the logits of the byte after each position. Raises `ValueError` for more than `cfg.T` positions."
+        """Return the logits of the byte after each position.
+
+        Raises `ValueError` for another shape, more than `cfg.T` positions, or the cache of a model of other depth.
+        """
         if x.ndim != 2: raise ValueError(f"x must be (B, T) ids, got shape {tuple(x.shape)}")
+        if cache and len(cache) != self.cfg.L: raise ValueError(f"the cache has {len(cache)} layers, the model L={self.cfg.L}")
         read = (cache[0].length if cache else 0) + x.shape[1]
         if read > self.cfg.T: raise ValueError(f"{read} bytes are more than the context T={self.cfg.T}")
         h = self.dropout(self.tok_emb(x))  # (B, T, C)
