@@ -115,7 +115,7 @@ def _stream(session: ChatSession, messages: list[Message], ids: Iterator[int]) -
     "Yield the reply as text, then add it to the conversation, also if the reader leaves before its end."
     session.stop_reason, reply = "turn", ""
     try:
-        for piece in decode_stream(cut_at_stop(_unstopped(session, ids), STOP_SEQUENCES)):
+        for piece in decode_stream(cut_at_stop(_unstopped(session, ids), STOP_SEQUENCES, keep_unfinished=False)):
             reply += piece
             yield piece
     except Exception: session.stop_reason = "failed"; raise

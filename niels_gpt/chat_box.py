@@ -119,7 +119,7 @@ def _lay_out(box: "ChatWindow") -> widgets.VBox:
     "Return the widgets of `box`, arranged: transcript, input and buttons, status, settings."
     row = {"flex_flow": "row wrap", "align_items": "center", "overflow": "visible"}
     frame = widgets.VBox([box.view], layout={
-        "flex_flow": "column-reverse", "min_height": "120px", "max_height": "420px", "overflow": "auto", "border": "1px solid var(--jp-border-color1, gray)"})
+        "flex_flow": "column-reverse", "min_height": "120px", "max_height": "420px", "overflow": "auto", "margin": "2px", "border": "1px solid var(--jp-border-color1, gray)"})
     ask = widgets.HBox([box.text, box.send_button, box.stop_button, box.reset_button], layout=row)
     numbers = widgets.HBox([field for name, field in box.fields.items() if name != "system"], layout=row)
     system = widgets.Accordion([box.fields["system"]], titles=("System prompt",), selected_index=None)
@@ -158,9 +158,7 @@ class ChatWindow:
         entered = threading.Semaphore(0)  # counts the Enters that still wait for their text
         def act(_: Any = None) -> None: entered.acquire(blocking=False) and action()
         def submit(_: Any, content: dict[str, Any], __: Any) -> None:
-            if content.get("event") != "submit": return
-            entered.release()
-            threading.Timer(SETTLE, act).start()
+            if content.get("event") == "submit": entered.release(); threading.Timer(SETTLE, act).start()
         self.text.on_msg(submit)
         self.text.observe(act, "value")
 

@@ -106,6 +106,8 @@ def stream_ids(
 def cut_at_stop(
     ids: Iterable[int],
     stop_sequences: Sequence[str | bytes],
+    *,
+    keep_unfinished: bool = True,  # what to do with held bytes when `ids` ends: pass them on, or drop them
 ) -> Iterator[int]:
     "Pass bytes on until a stop sequence is complete, the longest if several are; hold those back that may begin one."
     stops = [s.encode("utf-8") if isinstance(s, str) else bytes(s) for s in stop_sequences]
@@ -120,7 +122,7 @@ def cut_at_stop(
         n_free = next(n for n in range(len(held) + 1) if n == len(held) or bytes(held[n:]) in beginnings)
         yield from held[:n_free]
         del held[:n_free]
-    yield from held
+    if keep_unfinished: yield from held
 
 # %% ../nbs/07_generation.ipynb #1a3343a3
 def decode_stream(

@@ -8,18 +8,23 @@ __all__ = ['lr_at_step']
 # %% ../nbs/06a_lr_schedule.ipynb #b19dd97f
 import math
 
-# %% ../nbs/06a_lr_schedule.ipynb #60dad33b
+# %% ../nbs/06a_lr_schedule.ipynb #a9250d94
 def lr_at_step(
     step: int,  # counted from 0
     total_steps: int,
     *,
     base_lr: float,  # reached after `warmup_steps`
-    warmup_steps: int,
-    min_lr: float,  # reached at `total_steps`
+    warmup_steps: int,  # 0: start at `base_lr`
+    min_lr: float,  # reached at `total_steps`, and kept from there on
 ) -> float:
-    "Return the learning rate: linear from 0, then a cosine to `min_lr`. Loshchilov and Hutter 2017, equation 5."
+    """Return the learning rate: linear from 0, then a cosine to `min_lr`. Loshchilov and Hutter 2017, equation 5.
+
+    A warm-up that is longer than the run is cut off by its end. Raises `ValueError` for numbers that make no schedule.
+    """
     if step < 0 or total_steps < 1: raise ValueError(f"step must not be negative and total_steps at least 1, got {step} of {total_steps}")
-    if step < warmup_steps: return base_lr * step / warmup_steps
+    if warmup_steps < 0: raise ValueError(f"warmup_steps must not be negative, got {warmup_steps}")
+    if not 0 <= min_lr <= base_lr: raise ValueError(f"min_lr must lie between 0 and base_lr, got {min_lr} and {base_lr}")
     if step >= total_steps: return min_lr
+    if step < warmup_steps: return base_lr * step / warmup_steps
     progress = (step - warmup_steps) / (total_steps - warmup_steps)
     return min_lr + (base_lr - min_lr) * (1 + math.cos(math.pi * progress)) / 2

@@ -30,6 +30,7 @@ def decode(
     if ids.numel() == 0: return ""
     if ids.is_floating_point() or ids.is_complex() or ids.dtype == torch.bool:
         raise ValueError(f"ids must be integers, got {ids.dtype}")
-    if ids.min() < 0 or ids.max() >= V:
-        raise ValueError(f"ids must lie in 0..{V - 1}, got {int(ids.min())}..{int(ids.max())}")
-    return bytes(ids.tolist()).decode("utf-8", errors="replace")
+    values = ids.tolist()  # plain numbers: an 8-bit tensor can not be compared with 256
+    if min(values) < 0 or max(values) >= V:
+        raise ValueError(f"ids must lie in 0..{V - 1}, got {min(values)}..{max(values)}")
+    return bytes(values).decode("utf-8", errors="replace")
