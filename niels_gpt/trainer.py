@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from .batching import get_batch, share_out
+from .batching import check_mix, get_batch, share_out
 from .checkpoint import load_checkpoint, save_checkpoint, validate_model_config_match
 from .config import ModelConfig, TrainConfig, default_p_train, to_dict
 from .device import get_rng_state, make_generator, seed_everything, set_rng_state
@@ -109,6 +109,7 @@ class RunState:
         self.model_cfg, self.cfg, self.device = model_cfg, cfg, device
         self.p = share_out(cfg.p_train or default_p_train(), train)
         self.train_streams = {name: train[name] for name in self.p}
+        check_mix(self.train_streams, self.p, model_cfg.T)
         self.val_streams = {name: stream for name, stream in val.items() if len(stream) > model_cfg.T}
         self.model = GPT(model_cfg).to(device)
         self.optimizer = build_optimizer(self.model, cfg)
