@@ -29,7 +29,7 @@ chat: $(READY)
 	$(BIN)/python -m niels_gpt.chat_cli $(ARGS)
 
 test: $(READY)
-	$(BIN)/python -m pytest -q -n 2 --dist loadfile $(ARGS)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n 2 --dist loadfile $(ARGS)
 
 run: $(READY)
 	$(BIN)/python tools/notebooks.py run

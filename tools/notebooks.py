@@ -6,12 +6,13 @@ check  change nothing; list what `clean` would change, cells without a number, a
 """
 
 import argparse
-import subprocess
+import json
 import sys
 import time
 from pathlib import Path
 
 import nbformat
+from execnb.nbio import dict2nb
 from nbclient import NotebookClient
 from nbdev.clean import clean_nb
 
@@ -46,13 +47,12 @@ def merge_streams(nb: nbformat.NotebookNode) -> None:
 
 def clean(text: str) -> str:
     "Return the notebook `text` as it should be committed."
-    from execnb.nbio import dict2nb
-    import json
     nb = dict2nb(json.loads(text))
     clean_nb(nb, allowed_metadata_keys=[], allowed_cell_metadata_keys=["tags"], clean_ids=True)
-    nb = nbformat.from_dict(json.loads(json.dumps(nb)))
+    for cell in nb.cells: cell.pop("idx_", None)  # a note of dict2nb's own
+    nb = nbformat.reads(json.dumps(nb), as_version=4)  # joins the lines of a text that JSON holds as a list
     nb.metadata = nbformat.from_dict({"kernelspec": KERNEL, "language_info": {"name": "python"}})
-    for cell in nb.cells:  # widget views can not be shown without their kernel
+    for cell in nb.cells:  # a widget can not be shown without its kernel
         for output in cell.get("outputs", []):
             if "data" in output: output.data.pop("application/vnd.jupyter.widget-view+json", None)
     merge_streams(nb)
