@@ -73,7 +73,8 @@ def test_broken_bytes_on_standard_input_do_no_harm():
 def test_ctrl_c_at_the_prompt_leaves_quietly():
     process = subprocess.Popen([sys.executable, "-m", "niels_gpt.chat_cli"], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
                                stderr=subprocess.PIPE, text=True, cwd=ROOT, env=environment())
-    process.stdout.readline()  # the help line: the model is loaded
+    seen = ""
+    while not seen.endswith("you: "): seen += process.stdout.read(1)  # the prompt stands: the model is loaded
     process.send_signal(signal.SIGINT)
     _, errors = process.communicate(timeout=60)
     assert process.returncode == 0 and errors == ""
