@@ -123,9 +123,11 @@ class Metrics(Callback):
         self.path = Path(path)
 
     def on_start(self, trainer: Trainer) -> None:
-        "Open the record; a resumed run forgets the rows that lie ahead of it."
+        "Open the record; a resumed run forgets the rows that lie ahead of it, and says anew what it is if that has changed."
         rows = read_metrics(self.path) if trainer.step and self.path.exists() else []
-        rows = [row for row in rows if row.get("step", 0) <= trainer.step] or [run_row(trainer)]
+        rows = [row for row in rows if row.get("step", 0) <= trainer.step]
+        now, before = run_row(trainer), [row for row in rows if row.get("kind") == "run"]
+        if not before or any(before[-1].get(key) != now[key] for key in ("train", "p")): rows.append(now)
         with atomic_write(self.path) as file:
             file.write("".join(json.dumps(row) + "\n" for row in rows).encode())
 

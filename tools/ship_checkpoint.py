@@ -22,7 +22,7 @@ This card was written by `tools/ship_checkpoint.py` from the run's own record, `
 
 ## Data
 
-| source | probability | training bytes | held-out bytes | what it is |
+| source | probability, last phase | training bytes | held-out bytes | what it is |
 |---|---:|---:|---:|---|
 {sources}
 
@@ -34,7 +34,7 @@ This card was written by `tools/ship_checkpoint.py` from the run's own record, `
 
 {train}
 
-Trained on {device} with torch {torch}: {steps:,} steps of {batch:,} bytes, {seen:,} bytes in all, at {last_rate}.
+Phases, each going on where the one before it ended: {phases}. Trained on {device} with torch {torch}: {steps:,} steps of {batch:,} bytes, {seen:,} bytes in all, at {last_rate}.
 
 ## Held-out loss
 
@@ -66,17 +66,24 @@ def settings_table(title: str, settings: dict[str, Any]) -> str:
     return f"| {title} | |\n|---|---|\n" + "\n".join(f"| `{name}` | {value} |" for name, value in settings.items())
 
 
+def phases(runs: list[dict[str, Any]]) -> str:
+    "Say from which step on the run drew from its sources how."
+    def mix(run: dict[str, Any]) -> str: return ", ".join(f"{name} {p:.2f}" for name, p in run["p"].items())
+    return "; ".join(f"from step {run['step']:,} {mix(run)}, base_lr {run['train']['base_lr']:g} to step {run['train']['total_steps']:,}" for run in runs)
+
+
 def write_card(path: Path, metrics: Path, step: int, text: dict[str, Any]) -> None:
     "Write the model card from the run's metrics."
     rows = read_metrics(metrics)
-    run = rows[0]
+    runs = [row for row in rows if row["kind"] == "run"]
+    run = runs[-1]
     best = next(row for row in rows if row["kind"] == "eval" and row["step"] == step)
     rates = sorted(row["tokens_per_s"] for row in rows if row["kind"] == "train")
     losses = "\n".join(f"| {name} | {loss:.4f} | {best['bits_per_byte'][name]:.4f} |" for name, loss in best["loss"].items())
     batch, steps = run["train"]["B"] * run["model"]["T"], max(row["step"] for row in rows)
     card = CARD.format(
-        n_params=run["n_params"], metrics=metrics.name, sources=source_rows(run, text), attribution=text["attribution"],
-        shape=settings_table("model", run["model"]), train=settings_table("training", {k: v for k, v in run["train"].items() if k != "out_dir"}),
+        n_params=run["n_params"], metrics=metrics.name, sources=source_rows(run, text), attribution=text["attribution"], phases=phases(runs),
+        shape=settings_table("model", run["model"]), train=settings_table("training, last phase", {k: v for k, v in run["train"].items() if k != "out_dir"}),
         device=run["device"], torch=run["torch"].split("+")[0], steps=steps, batch=batch, seen=steps * batch, step=step,
         last_rate=f"{rates[len(rates) // 2]:,.0f} bytes a second (median)", eval_windows=run["train"]["eval_steps"] * run["train"]["B"],
         losses=losses, T=run["model"]["T"])
