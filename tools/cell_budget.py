@@ -1,8 +1,9 @@
 """Measure every chapter against the house's cell budget, and list what lies outside it.
 
-Budget a chapter: median of lines a code cell <= 5, ninetieth percentile <= 14, none over 25 (a cell that defines one
-class may have 60); 0.8 to 1.2 markdown cells a code cell; outputs in 60% of the code cells; 20 to 60 words of prose a
+Budget a chapter: median of lines a code cell <= 5, ninetieth percentile <= 14, none over 25; 0.8 to 1.2 markdown cells a code cell; outputs in 60% of the code cells; 20 to 60 words of prose a
 code cell; a plot; a test within two cells of 90% of the exported definitions; under 60 seconds, where --time asks.
+
+A class that stands in one cell of 26 to 60 lines is over the budget too: it is listed, but does not fail the check yet.
 """
 
 import argparse
@@ -113,7 +114,9 @@ def main() -> int:
         print(f"{b.name:20} {b.code:4} {b.median:6.1f} {b.p90:5.1f} {b.longest:4} {b.longest_class:5} {b.markdown_ratio:7.2f} "
               f"{b.with_output:6.0%} {b.plots:5} {b.words:5.0f} {b.tested:6.0%} {seconds}")
     faults = [f"{b.name}: {fault}" for b in measured for fault in b.faults()]
-    print("\n".join(faults) if faults else "every chapter lies within its budget")
+    over = [f"{b.name} {b.longest_class}" for b in measured if b.longest_class > 25]
+    if over: print(f"classes in one cell of more than 25 lines, still to be split: {', '.join(over)}")
+    print("\n".join(faults) if faults else "all else lies within the budget" if over else "every chapter lies within its budget")
     return 1 if faults else 0
 
 
