@@ -46,8 +46,9 @@ Checkpoint of step {step:,}; {eval_windows} random windows a source, float32.
 
 ## Limits
 
-- It knows the facts in `data/public_facts.json`, in the words of `data/primer_templates/`, and no others; it may still state
-  wrong ones in fluent English. Do not use it as a source.
+- It was trained on the facts in `data/public_facts.json`, in the words of `data/primer_templates/`, and on no others. It does
+  not recall all of them, mixes up near questions (when and where, a prize and its reason), and states what is wrong in the
+  same fluent English as what is right. Do not use it as a source.
 - It was trained to say that it does not know; it will not always do so.
 - It reads {T} bytes at most; of a longer conversation it forgets the oldest turns.
 - English only. It has no safety training beyond the dialogues of the primer.
