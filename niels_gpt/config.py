@@ -105,6 +105,7 @@ class TrainConfig:
     beta1: float = 0.9  # AdamW's memory of the gradient
     beta2: float = 0.95  # AdamW's memory of its square
     precision: str = "float32"  # or "bfloat16": matrix products in half the bits, weights in float32
+    loss_on: str = "all"  # or "replies": in dialogues, only what the assistant says counts
     out_dir: str = "checkpoints"  # where checkpoints and metrics go
 
     def __post_init__(self):
@@ -119,6 +120,7 @@ class TrainConfig:
         for name in ("beta1", "beta2"):
             _require(0 <= getattr(self, name) < 1, f"{name} must be at least 0 and below 1, got {getattr(self, name)}")
         _require(self.precision in ("float32", "bfloat16"), f"precision must be float32 or bfloat16, got {self.precision!r}")
+        _require(self.loss_on in ("all", "replies"), f"loss_on must be all or replies, got {self.loss_on!r}")
         _require(isinstance(self.out_dir, str) and self.out_dir != "", f"out_dir must name a folder, got {self.out_dir!r}")
         if self.p_train is not None: _check_p_train(self.p_train)
 
@@ -137,6 +139,7 @@ class StreamBuildConfig:
     "Where the text comes from and how it becomes byte streams. Raises `ValueError` for a value that can not be used."
     roam_root: str = "data/.roam-data/"  # folder of the user's own notes (*.md)
     primer_path: str = "data/primer.txt"
+    primer_val_path: str | None = None  # held-out dialogues; None: a share of those in `primer_path`
     cache_dir: str = "data/cache/streams"
     doc_separator: str = "\n\n"  # stands between two documents of a stream
     roam_val_frac: float = 0.1  # share of notes held out
@@ -158,8 +161,10 @@ class StreamBuildConfig:
         for name in ("roam_val_frac", "primer_val_frac"):
             _require(0 <= getattr(self, name) < 1, f"{name} must be at least 0 and below 1, got {getattr(self, name)}")
         _require(self.seed >= 0, f"seed must not be negative, got {self.seed}")
-        _require(self.wiki_fallback is None or isinstance(self.wiki_fallback, str), f"wiki_fallback must be a text or null, got {self.wiki_fallback!r}")
-        for name in ("roam_root", "primer_path", "cache_dir", "delimiter", "wiki", "wiki_fallback"):
+        for name in ("wiki_fallback", "primer_val_path"):
+            value = getattr(self, name)
+            _require(value is None or isinstance(value, str), f"{name} must be a text or null, got {value!r}")
+        for name in ("roam_root", "primer_path", "primer_val_path", "cache_dir", "delimiter", "wiki", "wiki_fallback"):
             _require(getattr(self, name) != "", f"{name} must not be empty")
 
 # %% ../nbs/00_config.ipynb #5aea3614

@@ -4,10 +4,12 @@
 
 # %% auto #0
 __all__ = ['DEVICES', 'make_generator', 'seed_everything', 'get_rng_state', 'set_rng_state', 'is_available', 'check_device',
-           'get_device', 'best_device']
+           'get_device', 'best_device', 'keep_memory']
 
 # %% ../nbs/00b_device.ipynb #d95c4799
+import ctypes
 import random
+import sys
 from typing import Any
 
 import torch
@@ -74,3 +76,13 @@ def get_device() -> str:
 def best_device() -> str:
     "Return the fastest device for a chat: cuda, mps or cpu."
     return next(name for name in ("cuda", "mps", "cpu") if is_available(name))
+
+# %% ../nbs/00b_device.ipynb #fbf14474
+_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # names of glibc's mallopt(3)
+
+def keep_memory() -> bool:  # whether the C library agreed
+    "Let glibc keep freed memory for the next tensor, instead of handing it back to Linux and clearing it anew."
+    if not sys.platform.startswith("linux"): return False
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+    if mallopt is None: return False  # another C library
+    return bool(mallopt(_M_MMAP_THRESHOLD, 1 << 30) and mallopt(_M_TRIM_THRESHOLD, (1 << 31) - 1))

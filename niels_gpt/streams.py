@@ -138,11 +138,12 @@ def _roam_source(cfg: StreamBuildConfig) -> tuple[str, Callable[[], Splits]]:
 # %% ../nbs/02c_streams.ipynb #4a08854d
 def _primer_source(cfg: StreamBuildConfig) -> tuple[str, Callable[[], Splits]]:
     "Return the primer's fingerprint and what builds it."
-    text = load_primer_text(find_input(cfg.primer_path))
+    text, val_text = (path and load_primer_text(find_input(path)) for path in (cfg.primer_path, cfg.primer_val_path))
     def build() -> Splits:
-        train, val = split_primer_dialogues(text, val_frac=cfg.primer_val_frac, seed=cfg.seed, delimiter=cfg.delimiter)
+        train, val = (text, val_text) if val_text else split_primer_dialogues(
+            text, val_frac=cfg.primer_val_frac, seed=cfg.seed, delimiter=cfg.delimiter)
         return {"train": [build_primer_stream(train)], "val": [build_primer_stream(val)]}
-    return _fingerprint(text, cfg.primer_val_frac, cfg.seed, cfg.delimiter), build
+    return _fingerprint(text, val_text, cfg.primer_val_frac, cfg.seed, cfg.delimiter), build
 
 # %% ../nbs/02c_streams.ipynb #baba3d6c
 _SOURCES = {"wiki": _wiki_source, "roam": _roam_source, "primer": _primer_source}

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from .callbacks import Checkpoints, Metrics, Progress, set_aside, stop_on_signals
 from .config import ModelConfig, StreamBuildConfig, TrainConfig, default_p_train, load_run_config
-from .device import DEVICES, check_device, get_device
+from .device import DEVICES, check_device, get_device, keep_memory
 from .files import find_input
 from .streams import build_sources
 from .terminal import run_command, warn
@@ -110,6 +110,7 @@ def main(
 ) -> int:
     "Parse the arguments and train; see `run_command` for the exit status."
     args = build_parser().parse_args(argv)
+    keep_memory()
     return run_command(lambda: train(args))
 
 # %% ../nbs/06f_train_command.ipynb #5fd89052

@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from .batching import check_mix, get_batch, share_out
+from .batching import check_mix, get_batch, reply_mask, share_out
 from .checkpoint import load_checkpoint, save_checkpoint, validate_model_config_match
 from .config import ModelConfig, TrainConfig, default_p_train, to_dict
 from .device import get_rng_state, make_generator, seed_everything, set_rng_state
@@ -47,12 +47,13 @@ def train_on_batch(
     lr: float,
     grad_clip: float,
     precision: str = "float32",  # or "bfloat16": matrix products in half the bits
+    mask: Tensor | None = None,  # (B, T) bool: the bytes of y that count; None: all of them
 ) -> tuple[Tensor, Tensor]:  # loss in nats a byte, and the gradient's norm before clipping; scalars on the device
     "Make one step down the gradient of the loss on a batch."
     for group in optimizer.param_groups: group["lr"] = lr
     optimizer.zero_grad(set_to_none=True)
     with torch.autocast(x.device.type, torch.bfloat16) if precision == "bfloat16" else nullcontext():
-        loss = next_byte_loss(model(x), y)
+        loss = next_byte_loss(model(x), y, mask)
     loss.backward()
     grad_norm = nn.utils.clip_grad_norm_(model.parameters(), grad_clip)
     optimizer.step()
@@ -122,6 +123,10 @@ class RunState:
         "Count the bytes of each training stream."
         return {name: len(stream) for name, stream in self.train_streams.items()}
 
+    def mask(self, x: Tensor, y: Tensor) -> Tensor | None:
+        "Return which bytes of y count, (B, T); None for all."
+        return reply_mask(x, y) if self.cfg.loss_on == "replies" else None
+
     def check_finite(self) -> None:
         "Raise `ValueError` once loss or gradient is no number any more: every weight is lost from there on."
         for name, value in (("loss", float(self.running.total)), ("gradient", float(self.grad_norm))):
@@ -168,7 +173,7 @@ def held_out_row(
 ) -> dict[str, Any]:  # val_loss is None where nothing is held out
     "Measure every held-out stream; `val_loss` weighs them by `p`, and `is_best` says whether it is the lowest so far."
     losses = {name: eval_loss_on_stream(run.model, stream=stream, B=run.cfg.B, T=run.model_cfg.T, device=run.device,
-                                        eval_steps=run.cfg.eval_steps, seed=run.cfg.seed)
+                                        eval_steps=run.cfg.eval_steps, seed=run.cfg.seed, loss_on=run.cfg.loss_on)
               for name, stream in run.val_streams.items()}
     weights = {name: run.p.get(name, 0.0) for name in losses}
     total = sum(weights.values())
@@ -214,7 +219,7 @@ class Trainer(RunState):
         lr = lr_at_step(self.step, cfg.total_steps, base_lr=cfg.base_lr, warmup_steps=cfg.warmup_steps, min_lr=cfg.min_lr)
         x, y = get_batch(self.train_streams, p=self.p, B=cfg.B, T=T, device=self.device, generator=self.generator)
         self.last_loss, self.grad_norm = train_on_batch(self.model, self.optimizer, x, y, lr=lr, grad_clip=cfg.grad_clip,
-                                                        precision=cfg.precision)
+                                                        precision=cfg.precision, mask=self.mask(x, y))
         self.running.total += self.last_loss
         self.step += 1
         return self.last_loss

@@ -1,8 +1,10 @@
-"Write data/primer.txt: short dialogues about Niels Bohr, composed from templates that are checked against the facts."
+"Write a primer: short dialogues about Niels Bohr, composed from templates that are checked against the facts."
 import argparse
 import sys
+from pathlib import Path
 
 from niels_gpt.primer import check_facts, compose_dialogues, join_dialogues, load_facts, load_topics, write_primer
+from niels_gpt.templates import Topic, split_wordings
 from niels_gpt.terminal import run_command
 
 SHOWN = 5  # complaints that the error names
@@ -10,29 +12,42 @@ SHOWN = 5  # complaints that the error names
 
 def parse_args() -> argparse.Namespace:
     "Return the command line's options."
-    parser = argparse.ArgumentParser(description=__doc__, epilog="The same options give the same file, byte for byte.")
+    parser = argparse.ArgumentParser(description=__doc__, epilog="The same options give the same files, byte for byte.")
     parser.add_argument("--seed", type=int, default=0, help="another number gives other dialogues (default: %(default)s)")
-    parser.add_argument("--n-per-category", type=int, default=30, metavar="N", help="dialogues that open with each category of questions (default: %(default)s)")
+    size = parser.add_mutually_exclusive_group()
+    size.add_argument("--n-per-category", type=int, metavar="N", help="dialogues that open with each category of questions (default: 30)")
+    size.add_argument("--n-per-wording", type=int, metavar="N", help="instead: dialogues that open with each wording of each question")
     parser.add_argument("--shuffle", action="store_true", help="mix the categories; without it they follow one another")
+    parser.add_argument("--held-out", metavar="FILE", help="keep one wording in eight out of the primer, and write dialogues of those to FILE")
     parser.add_argument("--templates", default="data/primer_templates", metavar="FOLDER", help="folder of question and answer templates, *.json (default: %(default)s)")
     parser.add_argument("--facts", default="data/public_facts.json", metavar="FILE", help="what the answers may claim (default: %(default)s)")
     parser.add_argument("--out", default="data/primer.txt", metavar="FILE", help="the file to write; an old one is replaced (default: %(default)s)")
-    return parser.parse_args()
+    args = parser.parse_args()
+    if args.n_per_wording is None and args.n_per_category is None: args.n_per_category = 30
+    if args.held_out and Path(args.held_out).resolve() == Path(args.out).resolve(): parser.error("--held-out and --out name the same file")
+    return args
+
+
+def load_checked(args: argparse.Namespace) -> list[Topic]:
+    "Return the topics. Raises `ValueError` with the first complaints if an answer says more than the facts."
+    topics = load_topics(args.templates)
+    complaints = check_facts(topics, load_facts(args.facts))
+    if not complaints: return topics
+    more = f"; and {len(complaints) - SHOWN} more" if len(complaints) > SHOWN else ""
+    raise ValueError(f"the answers do not agree with {args.facts}: {'; '.join(complaints[:SHOWN])}{more}")
 
 
 def main(args: argparse.Namespace) -> None:
     "Check the templates, compose, write, and print what was written."
-    topics = load_topics(args.templates)
-    complaints = check_facts(topics, load_facts(args.facts))
-    if complaints:
-        more = f"; and {len(complaints) - SHOWN} more" if len(complaints) > SHOWN else ""
-        raise ValueError(f"the answers do not agree with {args.facts}: {'; '.join(complaints[:SHOWN])}{more}")
-    dialogues = compose_dialogues(topics, n_per_category=args.n_per_category, seed=args.seed, shuffle=args.shuffle)
-    write_primer(args.out, dialogues)
+    topics, held_out = load_checked(args), []
+    if args.held_out: topics, held_out = split_wordings(topics)
+    files = {args.out: compose_dialogues(topics, n_per_category=args.n_per_category, n_per_wording=args.n_per_wording, seed=args.seed, shuffle=args.shuffle)}
+    if args.held_out: files[args.held_out] = compose_dialogues(held_out, n_per_wording=1, seed=args.seed, shuffle=args.shuffle)
+    for path, dialogues in files.items(): write_primer(path, dialogues)
     for category in dict.fromkeys(t.category for t in topics):
         members = [t for t in topics if t.category == category]
-        print(f"{category:12s} {args.n_per_category} dialogues, {len(members)} topics, {sum(len(t.ask) for t in members)} questions")
-    print(f"{args.out}: {len(dialogues)} dialogues, {len(join_dialogues(dialogues).encode()):,} bytes")
+        print(f"{category:12s} {len(members):4d} topics, {sum(len(t.ask) for t in members):5d} wordings")
+    for path, dialogues in files.items(): print(f"{path}: {len(dialogues):,} dialogues, {len(join_dialogues(dialogues).encode()):,} bytes")
 
 
 if __name__ == "__main__":

@@ -38,16 +38,16 @@ def rope_cache(
     sin, cos = angle.sin()[None, None], angle.cos()[None, None]
     return sin.to(dtype).to(device), cos.to(dtype).to(device)
 
-# %% ../../nbs/04a_rope.ipynb #cade70ae
+# %% ../../nbs/04a_rope.ipynb #95899ae2
 def rotate_pairs(
     x: Tensor,  # (..., T, D)
     sin: Tensor,  # (..., T, D//2), from `rope_cache`
     cos: Tensor,
 ) -> Tensor:  # (..., T, D), in the dtype of x
-    "Turn each pair (2i, 2i+1) of x by its angle."
-    even, odd = x[..., 0::2], x[..., 1::2]  # (..., T, D//2) each
-    turned = torch.stack((even * cos - odd * sin, even * sin + odd * cos), dim=-1)  # (..., T, D//2, 2)
-    return turned.flatten(-2).to(x.dtype)
+    "Turn each pair (2i, 2i+1) of x by its angle: (x + iy)(cos + i sin). Su et al. 2021, equation 13."
+    x_, sin, cos = (z.to(torch.promote_types(z.dtype, torch.float32)) for z in (x, sin, cos))  # complex numbers have no bfloat16
+    turned = torch.view_as_complex(x_.unflatten(-1, (-1, 2))) * torch.complex(cos, sin)  # (..., T, D//2)
+    return torch.view_as_real(turned).flatten(-2).to(x.dtype)
 
 # %% ../../nbs/04a_rope.ipynb #1c0063fe
 def apply_rope(
