@@ -64,6 +64,7 @@ def eval_loss_on_stream(
 ) -> float:  # nats a byte
     "Return the mean loss on random windows of `stream`. Raises `ValueError` for a stream under T+1 bytes."
     if eval_steps < 1: raise ValueError(f"eval_steps must be at least 1, got {eval_steps}")
+    if loss_on not in ("all", "replies"): raise ValueError(f"loss_on must be all or replies, got {loss_on!r}")
     generator = make_generator(seed)
     total = torch.zeros((), device=device)
     with eval_mode(model):

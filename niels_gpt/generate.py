@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['check_sampling', 'top_k_filter', 'next_byte_probs', 'sample_next_token', 'stream_ids', 'cut_at_stop', 'decode_stream',
-           'generate_ids', 'generate_text']
+           'generate_ids', 'generate_text', 'generate_batch']
 
 # %% ../nbs/07_generation.ipynb #76506019
 import codecs
@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from .config import ModelConfig
+from .eval import eval_mode
 from .model.gpt import GPT
 from .tokenizer import V, encode
 
@@ -171,3 +172,46 @@ def generate_text(
     ids = generate_ids(model, prompt_ids, max_new_tokens=max_new_tokens, T=cfg.T, temperature=temperature, top_k=top_k,
                        stop_sequences=stop_sequences, device=device, generator=generator)
     return prompt_text + "".join(decode_stream(ids[len(prompt_ids):].tolist()))
+
+# %% ../nbs/07_generation.ipynb #7374d7ec
+class _Rows:
+    "The texts of a batch: which byte comes next in each, and which of them have ended."
+
+    def __init__(self, prompts: Sequence[Sequence[int]], stop_sequences: Sequence[str | bytes], max_new_tokens: int):
+        self.texts, self.n_prompt = [list(p) for p in prompts], [len(p) for p in prompts]
+        self.stops = [s.encode("utf-8") if isinstance(s, str) else bytes(s) for s in stop_sequences]
+        self.max_new_tokens, self.ended = max_new_tokens, [False] * len(prompts)
+
+    def put(self, t: int, drawn: Sequence[int]) -> list[int]:
+        "Return the byte at position t of every row: its prompt's own, or the drawn one, which its text keeps."
+        for text, n, i, row in zip(self.texts, self.n_prompt, drawn, range(len(drawn))):
+            if t < n or self.ended[row]: continue
+            text.append(i)
+            new = bytes(text[n:])
+            self.ended[row] = len(new) == self.max_new_tokens or any(new.endswith(stop) for stop in self.stops)
+        return [text[min(t, len(text) - 1)] for text in self.texts]
+
+# %% ../nbs/07_generation.ipynb #f486be66
+def generate_batch(
+    model: GPT,
+    prompts: Sequence[Tensor],  # B of (n,) int64 each, n may differ
+    *,
+    max_new_tokens: int,
+    temperature: float,
+    top_k: int | None = None,
+    stop_sequences: Sequence[str | bytes] = (),
+    generator: torch.Generator | None = None,
+) -> list[list[int]]:  # the new bytes of each row, up to its first stop sequence
+    "Go on with all prompts side by side. A text ends at the context's end. Raises `ValueError` for an empty prompt or one without room."
+    check_sampling(temperature=temperature, top_k=top_k, max_new_tokens=max_new_tokens)
+    lengths, T = [len(p) for p in prompts], model.cfg.T
+    if not lengths or min(lengths) == 0 or max(lengths) >= T: raise ValueError(f"give prompts of 1 to {T - 1} bytes, got lengths {lengths}")
+    rows = _Rows([p.tolist() for p in prompts], stop_sequences, max_new_tokens)
+    cache, device = model.new_cache(len(prompts)), model.tok_emb.weight.device
+    x = torch.stack([p[:min(lengths)] for p in prompts]).to(device)  # (B, n) the shared start
+    with eval_mode(model):
+        for t in range(min(lengths), T):
+            drawn = sample_next_token(model(x, cache=cache)[:, -1], temperature=temperature, top_k=top_k, generator=generator)
+            x = torch.tensor(rows.put(t, drawn.tolist()), device=device)[:, None]  # (B, 1)
+            if all(rows.ended): break
+    return [list(cut_at_stop(text[n:], stop_sequences)) for text, n in zip(rows.texts, lengths)]

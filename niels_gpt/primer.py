@@ -43,6 +43,8 @@ _ASKING = (
 )
 _N_LATER = 10  # so many at the end of `_ASKING` refer to what was said, and do not open a dialogue
 _CLOSING = (" Thanks.", " Thank you.", " Thanks in advance!", " Please.", " I forgot.", " Do you know?", " Be brief.", " In one sentence, please.", " I am curious.", " Thx")
+
+# %% ../nbs/02b_primer.ipynb #4104cbd1
 _BEGGING = re.compile(r"please|^(And|Any|Do|Did|Can|Could|Would|Will|I|Tell)\b", re.IGNORECASE)
 
 def _polite(rng: random.Random, text: str, *, opening: bool) -> str:
@@ -109,6 +111,7 @@ MANNERS = "manners"  # the category of greetings and the like, to which nothing 
 NAMES = ("Niels Bohr", "Bohr", "Niels", "Professor Bohr", "Dr Bohr", "Mr Bohr", "the physicist Niels Bohr", "Nils Bohr", "Neils Bohr")
 _NAME_WEIGHTS = (50, 32, 9, 2, 1, 1, 2, 1, 2)
 
+# %% ../nbs/02b_primer.ipynb #147d0364
 def _turn(dealer: _Dealer, topic: Topic, ask: str, before: Topic | None) -> list[Message]:
     "Return a question and its answer; pronouns only where it is clear that they mean him."
     rng = dealer.rng
@@ -177,19 +180,20 @@ def _dialogue(dealer: _Dealer, topics: Sequence[Topic], topic: Topic, ask: str) 
     return render(messages)
 
 # %% ../nbs/02b_primer.ipynb #c5e952d1
-def _new_dialogue(dealer: _Dealer, topics: Sequence[Topic], topic: Topic, known: Container[str]) -> str:
-    "Return a dialogue on `topic` that is not in `known`. Raises `ValueError` where chance finds none."
-    ask = dealer.deal((topic.id, "opening"), topic.ask)
-    for _ in range(100):
-        if (text := _dialogue(dealer, topics, topic, ask)) not in known: return text
-    raise ValueError(f"topic {topic.id} has too few wordings: ask for fewer dialogues, or write more wordings")
-
 def _openings(dealer: _Dealer, topics: Sequence[Topic], n_per_category: int | None, n_per_wording: int | None) -> Iterator[Topic]:
     "Yield the topic that opens each dialogue, category by category."
     for category in dict.fromkeys(t.category for t in topics):
         members = [t for t in topics if t.category == category]
         if n_per_category: yield from (dealer.deal(category, members) for _ in range(n_per_category))
         if n_per_wording: yield from (t for t in members for _ in range(n_per_wording * len(t.ask)))
+
+# %% ../nbs/02b_primer.ipynb #a834ca9c
+def _new_dialogue(dealer: _Dealer, topics: Sequence[Topic], topic: Topic, known: Container[str]) -> str:
+    "Return a dialogue on `topic` that is not in `known`. Raises `ValueError` where chance finds none."
+    ask = dealer.deal((topic.id, "opening"), topic.ask)
+    for _ in range(100):
+        if (text := _dialogue(dealer, topics, topic, ask)) not in known: return text
+    raise ValueError(f"topic {topic.id} has too few wordings: ask for fewer dialogues, or write more wordings")
 
 def _compose(dealer: _Dealer, topics: Sequence[Topic], openings: Iterable[Topic]) -> list[str]:
     "Return a dialogue for each of `openings`, no two alike."

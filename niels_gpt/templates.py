@@ -51,6 +51,7 @@ def choose_reading(
     "Return `text` with one alternative of each bracket, drawn by `rng`."
     return _tidy(_BRACKETS.sub(lambda match: rng.choice(match[1].split("|")), text))
 
+# %% ../nbs/02a2_templates.ipynb #63b9043b
 def all_readings(
     text: str,  # a wording, with or without alternatives
 ) -> list[str]:
@@ -64,6 +65,7 @@ PLACEHOLDER = re.compile(r"\{(\w*)\}")
 _KNOWN = {"he", "him", "his", "He", "His"}
 _FORBIDDEN = re.compile(rf"[\n\r<]|\b(?:{'|'.join(ROLES)}):", re.IGNORECASE)
 
+# %% ../nbs/02a2_templates.ipynb #f1fde213
 def _check_texts(texts: Any, where: str) -> tuple[str, ...]:
     "Return `texts` as a tuple. Raises `ValueError` unless they are usable wordings."
     if not isinstance(texts, list) or not texts: raise ValueError(f"{where} must be a list of texts, and not empty")

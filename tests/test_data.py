@@ -2,26 +2,55 @@
 import json
 import re
 
-import pytest
 from conftest import assert_user_error
 
+from niels_gpt.chat_format import parse_chat
 from niels_gpt.config import DIALOGUE_DELIM
 from niels_gpt.templates import check_facts, load_facts, load_topics
 from niels_gpt.tokenizer import decode, encode
 
-PRIMERS = {"data/primer.txt": 30, "data/primer_chat.txt": 500}
+PRIMER = "data/primer.txt"
 
 
-@pytest.mark.parametrize("name", PRIMERS)
-def test_primer_is_what_its_command_writes(command, root, tmp_path, name):
+def questions(path):
+    "The user's lines of each dialogue of a primer file."
+    dialogues = path.read_text().strip().split(DIALOGUE_DELIM)
+    return [[m["content"] for m in parse_chat(dialogue) if m["role"] == "user"] for dialogue in dialogues]
+
+
+def test_primer_is_what_its_command_writes(command, root, tmp_path):
     out = tmp_path / "primer.txt"
-    done = command("tools/generate_primer.py", "--seed", 0, "--n-per-category", PRIMERS[name], "--shuffle", "--out", out)
+    done = command("tools/generate_primer.py", "--seed", 0, "--n-per-category", 30, "--shuffle", "--out", out)
     assert done.returncode == 0, done.stderr
-    assert out.read_bytes() == (root / name).read_bytes()
+    assert out.read_bytes() == (root / PRIMER).read_bytes()
+
+
+def test_held_out_dialogues_open_with_questions_that_the_primer_lacks(command, tmp_path):
+    out, held_out = tmp_path / "primer.txt", tmp_path / "held_out.txt"
+    done = command("tools/generate_primer.py", "--n-per-category", 100, "--out", out, "--held-out", held_out)
+    assert done.returncode == 0, done.stderr
+    openings = [asked[0] for asked in questions(held_out)]
+    assert len(openings) > 1000
+    assert not set(openings) & {question for asked in questions(out) for question in asked}
+
+
+def test_two_sizes_at_once_are_refused_and_nothing_is_written(command, tmp_path):
+    out = tmp_path / "primer.txt"
+    done = command("tools/generate_primer.py", "--n-per-category", 1, "--n-per-wording", 1, "--out", out)
+    assert done.returncode == 2 and "Traceback" not in done.stderr
+    assert "not allowed with argument --n-per-category" in done.stderr
+    assert not out.exists()
+
+
+def test_the_primer_does_not_become_its_own_held_out_part(command, tmp_path):
+    out = tmp_path / "primer.txt"
+    done = command("tools/generate_primer.py", "--out", out, "--held-out", out)
+    assert done.returncode == 2 and "same file" in done.stderr
+    assert not out.exists()
 
 
 def test_primer_has_300_different_dialogues_in_form(root):
-    dialogues = (root / "data/primer.txt").read_text().strip().split(DIALOGUE_DELIM)
+    dialogues = (root / PRIMER).read_text().strip().split(DIALOGUE_DELIM)
     assert len(dialogues) == len(set(dialogues)) >= 300
     for dialogue in dialogues:
         roles = [line.split(": ", 1)[0] for line in dialogue.splitlines()]
@@ -63,7 +92,6 @@ def test_wiki_sample_states_only_known_facts_on_bohr(root):
                 if re.search(r"\bBohr\b", sentence): assert set(re.findall(r"\b1[6-9]\d\d\b", sentence)) <= years, sentence
 
 
-def test_every_committed_text_round_trips(root):
-    for name in PRIMERS:
-        text = (root / name).read_text()[:200_000]
-        assert decode(encode(text)) == text
+def test_committed_primer_round_trips(root):
+    text = (root / PRIMER).read_text()
+    assert decode(encode(text)) == text

@@ -1,6 +1,7 @@
 "Write a primer: short dialogues about Niels Bohr, composed from templates that are checked against the facts."
 import argparse
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 from niels_gpt.primer import check_facts, compose_dialogues, join_dialogues, load_facts, load_topics, write_primer
@@ -17,6 +18,7 @@ def parse_args() -> argparse.Namespace:
     size = parser.add_mutually_exclusive_group()
     size.add_argument("--n-per-category", type=int, metavar="N", help="dialogues that open with each category of questions (default: 30)")
     size.add_argument("--n-per-wording", type=int, metavar="N", help="instead: dialogues that open with each wording of each question")
+    parser.add_argument("--facts-times", type=int, default=1, metavar="K", help="with --n-per-wording: K times as many for questions on facts (default: %(default)s)")
     parser.add_argument("--shuffle", action="store_true", help="mix the categories; without it they follow one another")
     parser.add_argument("--held-out", metavar="FILE", help="keep one wording in eight out of the primer, and write dialogues of those to FILE")
     parser.add_argument("--templates", default="data/primer_templates", metavar="FOLDER", help="folder of question and answer templates, *.json (default: %(default)s)")
@@ -24,6 +26,8 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument("--out", default="data/primer.txt", metavar="FILE", help="the file to write; an old one is replaced (default: %(default)s)")
     args = parser.parse_args()
     if args.n_per_wording is None and args.n_per_category is None: args.n_per_category = 30
+    if args.facts_times < 1: parser.error(f"argument --facts-times: must be at least 1, got {args.facts_times}")
+    if args.facts_times > 1 and args.n_per_wording is None: parser.error("--facts-times needs --n-per-wording")
     if args.held_out and Path(args.held_out).resolve() == Path(args.out).resolve(): parser.error("--held-out and --out name the same file")
     return args
 
@@ -37,11 +41,17 @@ def load_checked(args: argparse.Namespace) -> list[Topic]:
     raise ValueError(f"the answers do not agree with {args.facts}: {'; '.join(complaints[:SHOWN])}{more}")
 
 
+def repeat_facts(topics: list[Topic], args: argparse.Namespace) -> list[Topic]:
+    "Return the topics with each wording of those on facts standing `facts_times` times."
+    groups = {fact["group"] for fact in load_facts(args.facts)}
+    return [replace(t, ask=t.ask * args.facts_times) if t.category in groups else t for t in topics]
+
+
 def main(args: argparse.Namespace) -> None:
     "Check the templates, compose, write, and print what was written."
     topics, held_out = load_checked(args), []
     if args.held_out: topics, held_out = split_wordings(topics)
-    files = {args.out: compose_dialogues(topics, n_per_category=args.n_per_category, n_per_wording=args.n_per_wording, seed=args.seed, shuffle=args.shuffle)}
+    files = {args.out: compose_dialogues(repeat_facts(topics, args), n_per_category=args.n_per_category, n_per_wording=args.n_per_wording, seed=args.seed, shuffle=args.shuffle)}
     if args.held_out: files[args.held_out] = compose_dialogues(held_out, n_per_wording=1, seed=args.seed, shuffle=args.shuffle)
     for path, dialogues in files.items(): write_primer(path, dialogues)
     for category in dict.fromkeys(t.category for t in topics):
