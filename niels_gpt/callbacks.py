@@ -127,7 +127,7 @@ class Metrics(Callback):
         rows = read_metrics(self.path) if trainer.step and self.path.exists() else []
         rows = [row for row in rows if row.get("step", 0) <= trainer.step]
         now, before = run_row(trainer), [row for row in rows if row.get("kind") == "run"]
-        if not before or any(before[-1].get(key) != now[key] for key in ("train", "p")): rows.append(now)
+        if not before or any(before[-1].get(key) != now[key] for key in ("train", "p", "train_bytes")): rows.append(now)
         with atomic_write(self.path) as file:
             file.write("".join(json.dumps(row) + "\n" for row in rows).encode())
 

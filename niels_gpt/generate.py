@@ -184,7 +184,7 @@ class _Rows:
 
     def put(self, t: int, drawn: Sequence[int]) -> list[int]:
         "Return the byte at position t of every row: its prompt's own, or the drawn one, which its text keeps."
-        for text, n, i, row in zip(self.texts, self.n_prompt, drawn, range(len(drawn))):
+        for row, (text, n, i) in enumerate(zip(self.texts, self.n_prompt, drawn)):
             if t < n or self.ended[row]: continue
             text.append(i)
             new = bytes(text[n:])

@@ -11,7 +11,7 @@ import argparse
 import re
 import sys
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -82,11 +82,23 @@ class Answer:
     n_bytes: int
     ended: bool  # by a stop sequence, not by the limit
 
-def _batches(order: Sequence[int], B: int) -> Iterator[Sequence[int]]:
-    "Cut `order` into pieces of at most B."
+# %% ../nbs/08a2_quiz.ipynb #b245af1d
+def _batches(prompts: Mapping[int, str], B: int) -> Iterator[list[int]]:
+    "Yield the keys of `prompts`, those of about the same length together, at most B at a time."
+    order = sorted(prompts, key=lambda i: len(prompts[i].encode()))
     for start in range(0, len(order), B): yield order[start:start + B]
 
-# %% ../nbs/08a2_quiz.ipynb #b245af1d
+# %% ../nbs/08a2_quiz.ipynb #1ed84681
+def _say(model: "GPT", prompts: Sequence[str], max_new_tokens: int, **sampling: Any) -> list[Answer]:
+    "Return the model's answer to each prompt."
+    from niels_gpt.generate import generate_batch
+    from niels_gpt.tokenizer import encode
+    ids = [encode(prompt) for prompt in prompts]
+    new = generate_batch(model, ids, max_new_tokens=max_new_tokens, stop_sequences=STOP_SEQUENCES, **sampling)
+    limits = [min(max_new_tokens, model.cfg.T - len(prompt)) for prompt in ids]
+    return [Answer(bytes(row).decode("utf-8", errors="replace"), len(row), len(row) < limit) for row, limit in zip(new, limits)]
+
+# %% ../nbs/08a2_quiz.ipynb #5cb26fb9
 def ask(
     model: "GPT",
     questions: Sequence[Question],
@@ -101,28 +113,14 @@ def ask(
     "Let the model answer each question in a conversation of its own; return the answers to the last turns."
     from niels_gpt.chat import ChatSession
     from niels_gpt.device import make_generator
-    generator = make_generator(seed)
-    talks = [ChatSession(model, system=system, max_new_tokens=max_new_tokens) for _ in questions]
-    answers: dict[int, Answer] = {}
+    sampling = {"temperature": temperature, "top_k": top_k, "generator": make_generator(seed)}
+    talks, answers = [ChatSession(model, system=system, max_new_tokens=max_new_tokens) for _ in questions], {}
     for turn in range(max((len(q.turns) for q in questions), default=0)):
-        open_ones = [i for i, q in enumerate(questions) if turn < len(q.turns)]
-        prompts = {i: talks[i].prompt([*talks[i].messages, {"role": "user", "content": questions[i].turns[turn]}]) for i in open_ones}
-        for batch in _batches(sorted(open_ones, key=lambda i: len(prompts[i].encode())), B):
-            said = _say(model, [prompts[i] for i in batch], max_new_tokens, temperature=temperature, top_k=top_k, generator=generator)
-            for i, answer in zip(batch, said):
-                answers[i] = answer
-                talks[i].messages += [{"role": "user", "content": questions[i].turns[turn]}, {"role": "assistant", "content": " ".join(answer.reply.split())}]
+        said = {i: {"role": "user", "content": q.turns[turn]} for i, q in enumerate(questions) if turn < len(q.turns)}
+        prompts = {i: talks[i].prompt([*talks[i].messages, message]) for i, message in said.items()}
+        for batch in _batches(prompts, B): answers.update(zip(batch, _say(model, [prompts[i] for i in batch], max_new_tokens, **sampling)))
+        for i, message in said.items(): talks[i].messages += [message, {"role": "assistant", "content": " ".join(answers[i].reply.split())}]
     return [answers[i] for i in range(len(questions))]
-
-# %% ../nbs/08a2_quiz.ipynb #1ed84681
-def _say(model: "GPT", prompts: Sequence[str], max_new_tokens: int, **sampling: Any) -> list[Answer]:
-    "Return the model's answer to each prompt."
-    from niels_gpt.generate import generate_batch
-    from niels_gpt.tokenizer import encode
-    ids = [encode(prompt) for prompt in prompts]
-    new = generate_batch(model, ids, max_new_tokens=max_new_tokens, stop_sequences=STOP_SEQUENCES, **sampling)
-    limits = [min(max_new_tokens, model.cfg.T - len(prompt)) for prompt in ids]
-    return [Answer(bytes(row).decode("utf-8", errors="replace"), len(row), len(row) < limit) for row, limit in zip(new, limits)]
 
 # %% ../nbs/08a2_quiz.ipynb #5bfb67ae
 def tally(

@@ -10,9 +10,11 @@ from pathlib import Path
 from typing import Any
 
 from niels_gpt.callbacks import read_metrics
+from niels_gpt.chat import load_chat_model
 from niels_gpt.checkpoint import load_checkpoint, load_model, save_checkpoint
 from niels_gpt.config import load_json
 from niels_gpt.files import atomic_write
+from niels_gpt.quiz import ask, check_form, load_questions, tally
 from niels_gpt.terminal import run_command
 
 CARD = """# Model card: niels-gpt
@@ -44,6 +46,14 @@ Checkpoint of step {step:,}; {eval_windows} random windows a source, float32.
 |---|---:|---:|
 {losses}
 
+## Exam
+
+`python -m niels_gpt.quiz` asks the questions in `data/eval/`, none of which stands in the primer (but for some of up to three
+words), each in a conversation of its own with the default system prompt; "seen" are questions in `data/eval/seen/`, which do
+stand there. Right replies:
+
+{exam}
+
 ## Limits
 
 - It was trained on the facts in `data/public_facts.json`, in the words of `data/primer_templates/`, and on no others. It does
@@ -70,11 +80,26 @@ def settings_table(title: str, settings: dict[str, Any]) -> str:
 def phases(runs: list[dict[str, Any]]) -> str:
     "Say from which step on the run drew from its sources how."
     def mix(run: dict[str, Any]) -> str: return ", ".join(f"{name} {p:.2f}" for name, p in run["p"].items())
-    return "; ".join(f"from step {run['step']:,} {mix(run)}, base_lr {run['train']['base_lr']:g} to step {run['train']['total_steps']:,}" for run in runs)
+    return "; ".join(f"from step {run['step']:,} {mix(run)}, base_lr {run['train']['base_lr']:g} to step {run['train']['total_steps']:,}, "
+                     f"loss on {run['train'].get('loss_on', 'all')}, {run['train_bytes'].get('primer', 0):,} bytes of primer" for run in runs)
 
 
-def write_card(path: Path, metrics: Path, step: int, text: dict[str, Any]) -> None:
-    "Write the model card from the run's metrics."
+def examine(checkpoint: Path) -> str:
+    "Return the table of right replies by group: new questions at two temperatures, and seen ones."
+    model, new, seen = load_chat_model(checkpoint), load_questions("data/eval"), load_questions("data/eval/seen")
+    results = [(new, ask(model, new)), (new, ask(model, new, temperature=0.7)), (seen, ask(model, seen))]
+    tallies = [tally(*result) for result in results]
+    def cell(right: int, n: int) -> str: return f"{right} of {n}, {right / n:.1%}"
+    rows = [f"| {group} | {' | '.join(cell(*t[group]) for t in tallies)} |" for group in tallies[0]]
+    forms = [check_form(*result) for result in results[:2]]
+    lines = [f"{len(new)} replies: {f['empty']} empty, {f['with a tag']} with a speaker tag, {f['broken UTF-8']} broken UTF-8; "
+             f"{f['ended in time']:.1%} ended by a stop sequence within 200 bytes; {f['refused a known fact']:.1%} of the facts refused" for f in forms]
+    head = "| group | new questions, temperature 0 | temperature 0.7 | seen questions, temperature 0 |\n|---|---|---|---|\n"
+    return head + "\n".join(rows) + f"\n\nForm at temperature 0: {lines[0]}. At 0.7: {lines[1]}."
+
+
+def write_card(path: Path, metrics: Path, step: int, text: dict[str, Any], exam: str) -> None:
+    "Write the model card from the run's metrics and the exam's table."
     rows = read_metrics(metrics)
     runs = [row for row in rows if row["kind"] == "run"]
     run = runs[-1]
@@ -87,7 +112,7 @@ def write_card(path: Path, metrics: Path, step: int, text: dict[str, Any]) -> No
         shape=settings_table("model", run["model"]), train=settings_table("training, last phase", {k: v for k, v in run["train"].items() if k != "out_dir"}),
         device=run["device"], torch=run["torch"].split("+")[0], steps=steps, batch=batch, seen=steps * batch, step=step,
         last_rate=f"{rates[len(rates) // 2]:,.0f} bytes a second (median)", eval_windows=run["train"]["eval_steps"] * run["train"]["B"],
-        losses=losses, T=run["model"]["T"])
+        losses=losses, exam=exam, T=run["model"]["T"])
     with atomic_write(path) as file: file.write(card.encode())
 
 
@@ -102,7 +127,7 @@ def ship(args: argparse.Namespace) -> None:
                     step=state["step"], best_val_loss=state["best_val_loss"])
     metrics = target.with_suffix(".metrics.jsonl")
     shutil.copyfile(args.run / "metrics.jsonl", metrics)
-    write_card(target.with_suffix(".md"), metrics, state["step"], text)
+    write_card(target.with_suffix(".md"), metrics, state["step"], text, examine(target))
     print(f"{target}: step {state['step']}, {target.stat().st_size:,} bytes; with its metrics and its card")
 
 
