@@ -4,6 +4,7 @@ import sys
 from collections import Counter
 from pathlib import Path
 
+from niels_gpt.callbacks import read_metrics
 from niels_gpt.chat_format import parse_chat
 from niels_gpt.checkpoint import load_checkpoint
 from niels_gpt.config import DIALOGUE_DELIM, save_json
@@ -39,8 +40,9 @@ def main(args: argparse.Namespace) -> None:
     counts, facts = count_answers(primer, args.templates), [f["id"] for f in load_facts(args.facts)]
     exams = {"new": load_questions("data/eval"), "seen": load_questions("data/eval/seen")}
     asked = {name: Counter(q.about for q in questions if q.group == "facts") for name, questions in exams.items()}
-    record = {"primer_bytes": len(primer.encode()), "answers": {id: counts[id] for id in facts}, "asked": asked, "rows": []}
-    for path in sorted(Path(args.run).glob("step_*.pt"))[::args.every]:
+    run = [row for row in read_metrics(Path(args.run) / "metrics.jsonl") if row["kind"] == "run"][-1]
+    record = {"start": args.start, "bytes_per_step": run["train"]["B"] * run["model"]["T"] * run["p"]["primer"], "primer_bytes": len(primer.encode()), "answers": {id: counts[id] for id in facts}, "asked": asked, "rows": []}
+    for path in sorted(Path(args.run).glob("step_*.pt"))[::-args.every][::-1]:
         for temperature in args.temperatures:
             record["rows"].append(examine(path, exams, temperature))
             print(path.name, record["rows"][-1]["new"], flush=True)
@@ -50,7 +52,8 @@ def main(args: argparse.Namespace) -> None:
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--run", default="checkpoints/chat", metavar="FOLDER", help="holds step_*.pt (default: %(default)s)")
-    parser.add_argument("--every", type=int, default=1, metavar="N", help="examine each Nth of them (default: all)")
+    parser.add_argument("--start", type=int, default=5000, metavar="N", help="step at which the phase of dialogues began (default: %(default)s)")
+    parser.add_argument("--every", type=int, default=1, metavar="N", help="examine each Nth of them, the last one included (default: all)")
     parser.add_argument("--temperatures", type=float, nargs="+", default=[0.0], metavar="X", help="(default: 0)")
     parser.add_argument("--primer", default="data/primer_chat.txt", metavar="FILE", help="what the run read (default: %(default)s)")
     parser.add_argument("--templates", default="data/primer_templates", metavar="FOLDER", help="(default: %(default)s)")
