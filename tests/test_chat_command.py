@@ -54,13 +54,13 @@ QUESTIONS = {  # simple ones, in everyday words, with what a right answer must h
 
 
 def test_shipped_model_answers_most_simple_questions(session):
-    "A floor under this checkpoint, which gets 17 of 20 and takes 'when' for 'where'. A better model raises it."
+    "A floor under this checkpoint, which gets all 20; rounding on another machine may turn one or two."
     replies = {}
     for question in QUESTIONS:
         session.reset()
         replies[question] = session.reply(question)
     wrong = {question: reply for question, reply in replies.items() if QUESTIONS[question].lower() not in reply.lower()}
-    assert len(wrong) <= 4, wrong
+    assert len(wrong) <= 2, wrong
     assert all(replies.values()) and not any(tag in reply for reply in replies.values() for tag in ("user:", "assistant:", "system:"))
 
 

@@ -50,8 +50,8 @@ def test_the_shipped_model_passes_a_part_of_the_exam(questions):
     some = [q for q in questions if q.group == "facts"][::6] + [q for q in questions if q.group == "unknown"][::6]
     answers = ask(load_chat_model(device="cpu"), some)
     score = tally(some, answers)
-    assert score["facts"][0] >= 0.7 * score["facts"][1], score
-    assert score["unknown"][0] >= 0.5 * score["unknown"][1], score
+    assert score["facts"][0] >= 0.8 * score["facts"][1], score
+    assert score["unknown"][0] >= 0.7 * score["unknown"][1], score
     form = check_form(some, answers)
     assert form["empty"] == form["with a tag"] == form["broken UTF-8"] == 0 and form["ended in time"] >= 0.99, form
 
