@@ -63,6 +63,7 @@ def _renamed(texts: Sequence[str], subject: Subject) -> tuple[str, ...]:
     "Return `texts` with the subject's name for Bohr's."
     return tuple(t.replace("Niels Bohr", subject.name).replace("Bohr", subject.short) for t in texts)
 
+# %% ../nbs/02a3_subject.ipynb #7674cf10
 def fit_topics(
     topics: Sequence[Topic],  # the templates
     facts: Sequence[Mapping[str, Any]],
