@@ -19,7 +19,7 @@ def primer(command, root, tmp_path_factory):
     (folder / "templates").mkdir()
     manners = {"topics": [{"id": "greet", "category": "manners", "ask": ["Hello!", "Hi", "Good morning."], "answer": ["Hello! Ask me about Niels Bohr."], "place": "first"}]}
     (folder / "templates/manners.json").write_text(json.dumps(manners))
-    done = command("tools/generate_primer.py", "--facts", ROBOT, "--templates", folder / "templates", "--n-per-wording", 12, "--shuffle", "--out", folder / "primer.txt")
+    done = command("tools/generate_primer.py", "--facts", ROBOT, "--templates", folder / "templates", "--n-per-wording", 40, "--shuffle", "--out", folder / "primer.txt")
     assert done.returncode == 0, done.stderr
     return folder / "primer.txt"
 
@@ -33,8 +33,8 @@ def test_the_primer_speaks_of_the_robot(primer, root):
 
 def test_a_short_training_run_learns_the_robot(command, primer, root, tmp_path):
     "A tiny model, a few hundred steps: most facts are right in words that it has seen."
-    config = {"model": {"T": 128, "C": 96, "L": 2, "H": 3, "d_ff": 384, "dropout": 0.0},
-              "train": {"B": 24, "total_steps": 400, "eval_every": 400, "eval_steps": 2, "ckpt_every": 400, "base_lr": 4e-3, "min_lr": 1e-4, "warmup_steps": 20,
+    config = {"model": {"T": 128, "C": 96, "L": 2, "H": 4, "d_ff": 384, "dropout": 0.0},
+              "train": {"B": 24, "total_steps": 400, "eval_every": 400, "eval_steps": 2, "ckpt_every": 400, "base_lr": 4e-3, "min_lr": 1e-4, "warmup_steps": 20, "loss_on": "replies",
                         "p_train": {"primer": 1.0}, "out_dir": str(tmp_path / "out")},
               "data": {"enabled_sources": ["primer"], "required_sources": ["primer"], "primer_path": str(primer), "cache_dir": str(tmp_path / "cache")}}
     (tmp_path / "robot.json").write_text(json.dumps(config))
@@ -42,11 +42,11 @@ def test_a_short_training_run_learns_the_robot(command, primer, root, tmp_path):
     assert done.returncode == 0, done.stderr
     from niels_gpt.chat import load_chat_model
     model, name = load_chat_model(tmp_path / "out/latest.pt", device="cpu"), load_subject(root / ROBOT).short
-    topics = [topic for topic in own_topics(load_facts(root / ROBOT)) if "{his}" in topic.ask[1]]
-    def spoken(text: str) -> str: return re.sub(r"\{\w+\}", f"{name}'s", all_readings(text)[0])
-    questions = [Question("facts", t.id, (spoken(t.ask[1]),), (re.escape(t.answer[0].removeprefix("{His} ")),)) for t in topics]
+    def spoken(text: str) -> str: return re.sub(r"\{\w+\}", lambda m: name + "'s" * (m[0].lower() == "{his}"), all_readings(text)[0])
+    questions = [Question("facts", t.id, (spoken(text),), (re.escape(t.answer[0].split(" is ")[1]),))
+                 for t in own_topics(load_facts(root / ROBOT)) for text in t.ask[::3]]
     right, n = tally(questions, ask(model, questions, system="", max_new_tokens=60))["facts"]
-    assert n >= 6 and right >= 0.7 * n, f"{right} of {n} facts"
+    assert n >= 20 and right >= 0.7 * n, f"{right} of {n} facts"
 
 
 def test_a_fact_without_questions_is_named(command, root, tmp_path):
