@@ -1,6 +1,7 @@
 # make lab    install, and open JupyterLab at the map of the course
 # make chat   install, and talk to the shipped model in the terminal
 # make test   install, and run every notebook and every test
+# make docs   install what it needs, and write the chapters as a site into _docs/
 # make run    run every notebook again and write its outputs; then commit them
 # make clean  remove the virtual environment and the caches
 
@@ -10,7 +11,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 ROOT_FLAG := $(if $(filter 0,$(shell id -u)),--allow-root)
 
-.PHONY: lab chat test run clean
+.PHONY: lab chat test docs run clean
 .DEFAULT_GOAL := help
 
 help:
@@ -31,8 +32,15 @@ chat: $(READY)
 test: $(READY)
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n 2 --dist loadfile $(ARGS)
 
+docs: $(READY)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e ".[docs]" -c constraints.txt
+	$(BIN)/python -m sphinx -q -W --keep-going -c docs -d _docs/.doctrees nbs _docs $(ARGS)
+	$(BIN)/python tools/check_site.py _docs
+	@echo "open _docs/index.html"
+
 run: $(READY)
 	$(BIN)/python tools/notebooks.py run
+	$(BIN)/python tools/course_map.py
 
 clean:
-	rm -rf $(VENV) data/cache .pytest_cache
+	rm -rf $(VENV) data/cache .pytest_cache _docs

@@ -108,8 +108,8 @@ def run_row(
     "Return the first row of a record: what was trained, on what, and where."
     return {
         "kind": "run", "step": trainer.step, "model": to_dict(trainer.model_cfg), "train": to_dict(trainer.cfg), "p": trainer.p,
-        "n_params": trainer.model.n_params(), "device": trainer.device, "torch": torch.__version__,
-        "train_bytes": trainer.n_train(), "val_bytes": {name: len(s) for name, s in trainer.val_streams.items()},
+        "n_params": trainer.model.n_params(), "device": trainer.device, "precision": trainer.precision, "compiled": trainer.compiled,
+        "torch": torch.__version__, "train_bytes": trainer.n_train(), "val_bytes": {name: len(s) for name, s in trainer.val_streams.items()},
     }
 
 # %% ../nbs/06e_callbacks.ipynb #8bcb9e24
@@ -127,7 +127,7 @@ class Metrics(Callback):
         rows = read_metrics(self.path) if trainer.step and self.path.exists() else []
         rows = [row for row in rows if row.get("step", 0) <= trainer.step]
         now, before = run_row(trainer), [row for row in rows if row.get("kind") == "run"]
-        if not before or any(before[-1].get(key) != now[key] for key in ("train", "p", "train_bytes")): rows.append(now)
+        if not before or any(before[-1].get(key, now[key]) != now[key] for key in ("train", "p", "train_bytes", "precision")): rows.append(now)
         with atomic_write(self.path) as file:
             file.write("".join(json.dumps(row) + "\n" for row in rows).encode())
 

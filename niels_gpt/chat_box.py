@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['NAMES', 'CONTROL', 'STYLE', 'SETTLE', 'gather', 'turn_html', 'transcript_html', 'transcript_text', 'status_html',
-           'describe', 'outcome', 'setting_fields', 'apply_settings', 'ChatWindow', 'ChatBox']
+           'describe', 'outcome', 'setting_fields', 'apply_settings', 'ChatWindow', 'ChatBox', 'open_chat_box']
 
 # %% ../nbs/08c_chat_box.ipynb #a248905a
 import contextlib
@@ -16,11 +16,13 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import ipywidgets as widgets
+import torch
 
-from .chat import ChatSession, clean_message
+from .chat import ChatSession, clean_message, load_chat_model
 from .chat_format import Message
 from .device import make_generator
 from .generate import check_sampling
+from .inspect_reply import Trace, WorkPanel, watch
 
 # %% ../nbs/08c_chat_box.ipynb #e77f1f70
 def gather(pieces: Iterable[str], *, per_second: float = 20, clock: Callable[[], float] = time.monotonic) -> Iterator[str]:
@@ -53,7 +55,8 @@ STYLE = """<style>
 .niels-chat p { margin: 0; padding: 4px 12px; max-width: 85%; white-space: pre-wrap; overflow-wrap: anywhere; unicode-bidi: isolate }
 .niels-chat .user { align-self: flex-end; background: var(--jp-layout-color2, rgba(127, 127, 127, 0.15)); border-radius: 8px }
 .niels-chat .assistant { align-self: flex-start; border-left: 3px solid var(--jp-brand-color1, #1976d2) }
-.niels-chat-input input::placeholder { opacity: 0.6 }
+.niels-chat-quiet input::placeholder { opacity: 0.6 }
+.niels-chat-quiet > .widget-label { position: absolute; width: 1px !important; height: 1px; overflow: hidden; clip-path: inset(50%) }
 .niels-chat-hint, .niels-chat-status { color: var(--jp-content-font-color2, gray) }
 .niels-chat-error { color: var(--jp-error-color1, #d32f2f); font-weight: 600 }
 </style>"""
@@ -93,12 +96,12 @@ def setting_fields(session: ChatSession) -> dict[str, widgets.DOMWidget]:
     "Return an input for each setting, by its name in the session, with the session's own value in it."
     def look(width: str) -> dict[str, Any]: return {"style": {"description_width": "initial"}, "layout": {"width": width}}
     return {
-        "temperature": widgets.FloatSlider(session.temperature, min=0, max=max(2, session.temperature), step=0.05,
-                                           description="temperature", tooltip="0: always the likeliest byte", **look("290px")),
+        "temperature": widgets.BoundedFloatText(session.temperature, min=0, max=max(2, session.temperature), step=0.05,
+                                                description="temperature", tooltip="0: always the likeliest byte", **look("150px")),
         "top_k": widgets.IntText(session.top_k or 256, description="top-k", tooltip="draw from so many bytes, 1 to 256", **look("110px")),
         "max_new_tokens": widgets.IntText(session.max_new_tokens, description="reply length", tooltip="in bytes", **look("160px")),
         "seed": widgets.IntText(session.seed, description="seed", tooltip="the same seed, the same replies", **look("120px")),
-        "system": widgets.Textarea(session.system, placeholder="no system prompt", rows=3, layout={"width": "98%"}),
+        "system": widgets.Textarea(session.system, description="what the model is told first", placeholder="no system prompt", rows=3, layout={"width": "98%"}),
     }
 
 # %% ../nbs/08c_chat_box.ipynb #86334584
@@ -116,14 +119,14 @@ def apply_settings(session: ChatSession, values: Mapping[str, Any]) -> None:
 
 # %% ../nbs/08c_chat_box.ipynb #9392ee44
 def _lay_out(box: "ChatWindow") -> widgets.VBox:
-    "Return the widgets of `box`, arranged: transcript, input and buttons, status, settings."
+    "Return the widgets of `box`, arranged: transcript, input and buttons, status, settings, what the switch opens."
     row = {"flex_flow": "row wrap", "align_items": "center", "overflow": "visible"}
     frame = widgets.VBox([box.view], layout={
         "flex_flow": "column-reverse", "min_height": "120px", "max_height": "420px", "overflow": "auto", "margin": "2px", "border": "1px solid var(--jp-border-color1, gray)"})
     ask = widgets.HBox([box.text, box.send_button, box.stop_button, box.reset_button], layout=row)
     numbers = widgets.HBox([field for name, field in box.fields.items() if name != "system"], layout=row)
     system = widgets.Accordion([box.fields["system"]], titles=("System prompt",), selected_index=None)
-    parts = [widgets.HTML(STYLE, layout={"display": "none"}), frame, ask, box.status, numbers, system]
+    parts = [widgets.HTML(STYLE, layout={"display": "none"}), frame, ask, box.status, numbers, system, box.work.switch, box.work.widget]
     return widgets.VBox(parts, layout={"max_width": "800px", "overflow": "visible"})
 
 # %% ../nbs/08c_chat_box.ipynb #a0a7e65c
@@ -132,11 +135,12 @@ SETTLE = 0.3  # seconds from Enter until the text that belongs to it must have c
 class ChatWindow:
     "The widgets of a chat box, and how they are filled; it knows of no session."
 
-    def __init__(self, fields: dict[str, widgets.DOMWidget]):
+    def __init__(self, fields: dict[str, widgets.DOMWidget], work: WorkPanel):
         self.view = widgets.HTML(layout={"flex": "0 0 auto", "width": "auto", "margin": "0 0 auto 0"})
-        self.fields, self.status = fields, widgets.HTML()
-        self.text = widgets.Text(placeholder="Ask niels-gpt, then press Enter", tooltip="your message", continuous_update=False,
-                                 layout={"flex": "1 1 240px", "width": "auto"}).add_class("niels-chat-input")
+        self.fields, self.work, self.messages, self.status = fields, work, [], widgets.HTML()
+        self.text = widgets.Text(description="your message", placeholder="Ask niels-gpt, then press Enter", continuous_update=False,
+                                 layout={"flex": "1 1 240px", "width": "auto"}).add_class("niels-chat-quiet")
+        fields["system"].add_class("niels-chat-quiet")
         narrow = {"width": "auto"}
         self.send_button = widgets.Button(description="Send", button_style="primary", layout=narrow)
         self.stop_button = widgets.Button(description="Stop", tooltip="end this reply", layout=narrow)
@@ -162,17 +166,26 @@ class ChatWindow:
         self.text.on_msg(submit)
         self.text.observe(act, "value")
 
+    def transcript(self) -> str:
+        "Return the conversation as plain text."
+        return transcript_text(self.messages)
+
+    def static_html(self) -> str:
+        "Return the conversation as HTML that needs no kernel."
+        return STYLE + transcript_html(self.messages)
+
     def _repr_mimebundle_(self, **kwargs: Any) -> dict[str, Any]:
-        "Return what a cell shows for this object: the widgets, or one line where there are none."
-        return {**self.widget._repr_mimebundle_(**kwargs), "text/plain": "[a chat box: run this cell to open it]"}
+        "Return what a cell shows for this window: the widgets, and for pages without a kernel the transcript so far."
+        page = {"text/plain": self.transcript() or "[a chat box: run this cell to open it]", "text/html": self.static_html()}
+        return self.widget._repr_mimebundle_(**kwargs) | page
 
 # %% ../nbs/08c_chat_box.ipynb #238f8c92
 class ChatBox(ChatWindow):
     "A chat window over a session, for the last line of a cell; a thread writes the replies, errors go to the status line."
 
     def __init__(self, session: ChatSession, *, per_second: float = 20):
-        super().__init__(setting_fields(session))
-        self.session, self.per_second, self.messages = session, per_second, []
+        super().__init__(setting_fields(session), WorkPanel(session.model))
+        self.session, self.per_second = session, per_second
         self._lock, self._stopping, self._idle = threading.Lock(), threading.Event(), threading.Event()
         self._idle.set()
         self.on_enter(self.send)
@@ -183,6 +196,7 @@ class ChatBox(ChatWindow):
 
     def send(self) -> None:
         "Start a reply to what stands in the input; while one is being written, only say so."
+        if self.stop_button.disabled: self.join(timeout=2)  # the reply is there, its work is just being drawn
         with self._lock:
             if not self._idle.is_set(): return self.say("writing: one reply at a time; wait, or press Stop")
             if not self.text.value.strip(): return self.say("type a message first")
@@ -215,36 +229,52 @@ class ChatBox(ChatWindow):
             try: self.session.reset()
             except Exception as error: status = describe(error)
             self.show([], writing=False, status=status)
+            self.work.show(None)
 
     def join(self, timeout: float | None = None) -> bool:
         "Wait until no reply is being written; return whether that came true within `timeout` seconds."
         return self._idle.wait(timeout)
 
-    def transcript(self) -> str:
-        "Return the conversation as plain text."
-        return transcript_text(self.messages)
-
-    def static_html(self) -> str:
-        "Return the conversation as HTML that needs no kernel."
-        return STYLE + transcript_html(self.messages)
+    def ask(self, text: str, *, timeout: float | None = 60) -> bool:
+        "Type and send `text`, and wait for the reply; return whether it ended within `timeout` seconds."
+        self.text.value = text
+        self.send()
+        return self.join(timeout)
 
 # %% ../nbs/08c_chat_box.ipynb #f8bcc68d
 def _write_reply(box: ChatBox, text: str) -> None:
     "Stream the reply into the last message of `box`, and make the box idle again whatever happens. Runs in a thread."
-    reply, started, said, status = box.messages[-1], time.monotonic(), 0.0, "error: the reply broke off"
-    def seconds() -> float: return time.monotonic() - started
-    try:
-        with contextlib.closing(box.session.stream_reply(text)) as pieces:
-            for chunk in gather(pieces, per_second=box.per_second):
-                reply["content"] += chunk
-                if box._stopping.is_set(): break
-                box.view.value = transcript_html(box.messages, busy=True)
-                if seconds() < said + 0.5: continue
-                said = seconds()
-                box.say(f"writing... {len(reply['content'].encode('utf-8')) / said:,.0f} bytes/s")
-        status = outcome("stopped" if box._stopping.is_set() else box.session.stop_reason, reply["content"], seconds())
-    except Exception as error: status = describe(error)
-    finally:
-        with box._lock:
-            box.show(box.messages, writing=False, status=status)
-            box._idle.set()
+    session, reply, started, status, why = box.session, box.messages[-1], time.monotonic(), "error: the reply broke off", "failed"
+    with watch(session.model, temperature=session.temperature, top_k=session.top_k) as trace:
+        try:
+            _stream_reply(box, text, trace)
+            why = "stopped" if box._stopping.is_set() else session.stop_reason
+            status = outcome(why, reply["content"], time.monotonic() - started)
+        except Exception as error: status = describe(error)
+        finally:
+            try:
+                with box._lock: box.show(box.messages, writing=False, status=status)
+                trace.end(reply["content"], why)
+                box.work.show(trace)
+            finally: box._idle.set()
+
+# %% ../nbs/08c_chat_box.ipynb #f7475a42
+def _stream_reply(box: ChatBox, text: str, trace: Trace) -> None:
+    "Add the reply to the last message of `box` chunk by chunk; twice a second, tell its speed and show its work."
+    reply, started, said = box.messages[-1], time.monotonic(), 0.0
+    with contextlib.closing(box.session.stream_reply(text)) as pieces:
+        for chunk in gather(pieces, per_second=box.per_second):
+            reply["content"] += chunk
+            if box._stopping.is_set(): return
+            box.view.value = transcript_html(box.messages, busy=True)
+            if (seconds := time.monotonic() - started) < said + 0.5: continue
+            said = seconds
+            box.say(f"writing... {len(reply['content'].encode('utf-8')) / said:,.0f} bytes/s")
+            box.work.show(trace, writing=True)
+
+# %% ../nbs/08c_chat_box.ipynb #3249613a
+def open_chat_box(path: str | None = None, **settings: Any) -> ChatBox:
+    "Return a chat box with the shipped model, or another checkpoint; `settings` go to `ChatSession`. Raises `ValueError` or `OSError`."
+    model = load_chat_model(path)
+    if model.n_params() < 2e7: torch.set_num_threads(1)
+    return ChatBox(ChatSession(model, **settings))

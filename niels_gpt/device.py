@@ -4,12 +4,15 @@
 
 # %% auto #0
 __all__ = ['DEVICES', 'make_generator', 'seed_everything', 'get_rng_state', 'set_rng_state', 'is_available', 'check_device',
-           'get_device', 'best_device', 'keep_memory']
+           'get_device', 'best_device', 'keep_memory', 'bfloat16_gain', 'pick_precision', 'pick_compile']
 
 # %% ../nbs/00b_device.ipynb #d95c4799
 import ctypes
 import random
 import sys
+import time
+from functools import cache
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -86,3 +89,52 @@ def keep_memory() -> bool:  # whether the C library agreed
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
     if mallopt is None: return False  # another C library
     return bool(mallopt(_M_MMAP_THRESHOLD, 1 << 30) and mallopt(_M_TRIM_THRESHOLD, (1 << 31) - 1))
+
+# %% ../nbs/00b_device.ipynb #dfee1d9b
+_BFLOAT16_FLAGS = {"amx_bf16", "avx512_bf16", "bf16"}  # how Linux calls them: Intel, Intel and AMD, ARM
+
+def _has_bfloat16(device: str) -> bool:
+    "Return whether `device` has circuits for bfloat16; True where the system does not tell."
+    if device == "cuda": return torch.cuda.is_bf16_supported(including_emulation=False)
+    cpuinfo = Path("/proc/cpuinfo")
+    if device != "cpu" or not cpuinfo.exists(): return True
+    return not _BFLOAT16_FLAGS.isdisjoint(cpuinfo.read_text(errors="replace").split())
+
+# %% ../nbs/00b_device.ipynb #45bd5342
+_PROBE = {"cpu": 512, "mps": 2048, "cuda": 4096}  # rows of a matrix: much work beside the call, and under a second
+
+def _product_seconds(device: str, dtype: torch.dtype) -> float:
+    "Return the shortest of ten times that a product of two square matrices of ones takes."
+    a, wait, times = torch.ones(_PROBE[device], _PROBE[device], dtype=dtype, device=device), torch.get_device_module(device).synchronize, []
+    for _ in range(10):
+        wait()
+        started = time.perf_counter()
+        a @ a
+        wait()
+        times.append(time.perf_counter() - started)
+    return min(times)
+
+# %% ../nbs/00b_device.ipynb #b3c968cf
+@cache
+def bfloat16_gain(device: str) -> float:
+    "Return how many times as fast as in float32 `device` multiplies in bfloat16, measured once a process; 0 where it has no circuits for it."
+    if not _has_bfloat16(device): return 0.0
+    try: return _product_seconds(device, torch.float32) / _product_seconds(device, torch.bfloat16)
+    except (RuntimeError, TypeError): return 0.0  # an older macOS knows no such numbers
+
+# %% ../nbs/00b_device.ipynb #08ad4737
+def pick_precision(
+    wanted: str,  # "float32", "bfloat16" or "auto"
+    device: str,
+) -> str:  # "float32" or "bfloat16"
+    "Return `wanted`; for \"auto\" bfloat16 where `device` multiplies in it at least 1.25 times as fast, else float32."
+    if wanted != "auto": return wanted
+    return "bfloat16" if bfloat16_gain(device) >= 1.25 else "float32"
+
+# %% ../nbs/00b_device.ipynb #5eb2b33c
+def pick_compile(
+    wanted: str,  # "on", "off" or "auto"
+    device: str,
+) -> bool:
+    "Return whether to compile the model; \"auto\" does on cuda only."
+    return wanted == "on" or (wanted == "auto" and device == "cuda")

@@ -89,7 +89,7 @@ def add_noise(
     while rng.random() < 0.12: text = _typo(rng, text)
     case = rng.random()
     if case < 0.06: text = _in_short(text)
-    return text.lower() if case < 0.22 else text.upper() if case > 0.97 else text
+    return text.lower() if case < 0.24 else text.upper() if case > 0.94 else text
 
 # %% ../nbs/02b_primer.ipynb #cb926dec
 def _deal(rng: random.Random, cards: Sequence) -> Iterator:
@@ -127,23 +127,27 @@ def _turn(dealer: _Dealer, topic: Topic, ask: str, before: Topic | None) -> list
     return [{"role": "user", "content": user}, {"role": "assistant", "content": answer}]
 
 # %% ../nbs/02b_primer.ipynb #2355ecf1
+def _follow_up(dealer: _Dealer, topics: Sequence[Topic], now: Topic) -> tuple[Topic, str]:
+    "Choose one of `topics`, which all follow `now`, and its question; topics with many follow-ups come more often, as their square root."
+    topic = dealer.rng.choices(topics, [len(t.after[now.id]) ** 0.5 for t in topics])[0]
+    return topic, dealer.deal((topic.id, now.id), topic.after[now.id])
+
+# %% ../nbs/02b_primer.ipynb #776df23b
 def _next_topic(dealer: _Dealer, topics: Sequence[Topic], used: list[Topic], *, last: bool) -> tuple[Topic, str]:
-    "Choose the topic of a later turn and its question: a follow-up, a neighbour, or something else."
+    "Choose the topic of a later turn and its question: a follow-up, a courtesy, a neighbour, or something else."
     rng, now, said = dealer.rng, used[-1], {t.id for t in used}
     def free(some: Sequence[Topic]) -> list[Topic]:
-        return [t for t in some if t.id not in said and t.place != "first" and (last or t.place != "last")]
-    follow, chance = free([t for t in topics if now.id in t.after]), rng.random()
-    if follow and chance < 0.6:
-        topic = rng.choice(follow)
-        return topic, dealer.deal((topic.id, now.id), topic.after[now.id])
-    then = free([t for t in topics if t.then]) if now.about_him else []
-    if then and chance < 0.75:
+        return [t for t in some if (t.id not in said or t is now and now.id in now.after) and t.place != "first" and (last or t.place != "last")]
+    chance = rng.random()
+    if chance < 0.6 and (follow := free([t for t in topics if now.id in t.after])): return _follow_up(dealer, follow, now)
+    others = [t for t in free(topics) if t is not now]
+    if chance < 0.75 and now.about_him and (then := [t for t in others if t.then]):
         topic = rng.choice(then)
         return topic, dealer.deal((topic.id, "then"), topic.then)
-    alike = [t for t in free(topics) if t.about_him == now.about_him]
+    manners = [t for t in others if t.category == MANNERS]
+    alike = [t for t in others if t.about_him == now.about_him]
     near = [t for t in alike if t.category == now.category != MANNERS]
-    chance = rng.random()
-    choices = (near if chance < 0.6 else alike if chance < 0.8 else None) or free(topics) or [now]
+    choices = (manners if chance > 0.92 else near if chance < 0.85 else alike if chance < 0.88 else None) or others or [now]
     category = rng.choice(sorted({t.category for t in choices}))
     topic = rng.choice([t for t in choices if t.category == category])
     return topic, dealer.deal((topic.id, "later"), topic.ask)

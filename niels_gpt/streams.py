@@ -19,6 +19,7 @@ from niels_gpt.data import (
     list_roam_paths, load_primer_text, load_texts, load_wiki_columns, split_primer_dialogues, split_roam_paths,
 )
 from .files import atomic_write, find_input, project_root
+from .own_text import list_text_paths, read_own_text, split_in_order
 
 if TYPE_CHECKING: import pyarrow as pa
 
@@ -145,8 +146,20 @@ def _primer_source(cfg: StreamBuildConfig) -> tuple[str, Callable[[], Splits]]:
         return {"train": [build_primer_stream(train)], "val": [build_primer_stream(val)]}
     return _fingerprint(text, val_text, cfg.primer_val_frac, cfg.seed, cfg.delimiter), build
 
+# %% ../nbs/02c_streams.ipynb #06be34ba
+def _text_source(cfg: StreamBuildConfig) -> tuple[str, Callable[[], Splits]]:
+    "Return the fingerprint of the user's own text and what builds it."
+    if cfg.text is None: raise ValueError('the source text has no file: name one with --text, or as "text" in the data part of the config')
+    path = find_input(cfg.text)
+    paths = list_text_paths(path)
+    def build() -> Splits:
+        parts = split_in_order(read_own_text(path, sep=cfg.doc_separator), val_frac=cfg.text_val_frac)
+        return {split: [part.encode("utf-8")] for split, part in zip(("train", "val"), parts)}
+    content = _folder_digest(path if path.is_dir() else path.parent, paths)
+    return _fingerprint(path.is_dir(), content, cfg.doc_separator, cfg.text_val_frac), build
+
 # %% ../nbs/02c_streams.ipynb #baba3d6c
-_SOURCES = {"wiki": _wiki_source, "roam": _roam_source, "primer": _primer_source}
+_SOURCES = {"wiki": _wiki_source, "roam": _roam_source, "primer": _primer_source, "text": _text_source}
 
 def _open_source(name: str, cfg: StreamBuildConfig) -> tuple[Stream, Stream]:
     "Return the train and val stream of one source, from the cache if it is still true."
@@ -179,10 +192,10 @@ def build_sources(
     Raises `OSError` for a missing source, unless `cfg` allows to leave it out; `ValueError` for a broken one.
     """
     train, val = {}, {}
-    for name in cfg.enabled_sources:
+    for name in cfg.sources:
         try:
             train[name], val[name] = _open_wiki(cfg, report) if name == "wiki" else _open_source(name, cfg)
         except FileNotFoundError as error:
-            if not cfg.allow_missing_sources or name in cfg.required_sources: raise
+            if not cfg.allow_missing_sources or name in (*cfg.required_sources, "text"): raise  # a text is never left out: it was asked for
             report(f"source {name} is left out: {error}")
     return train, val

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 MODULES = ["batching", "callbacks", "chat", "chat_box", "chat_cli", "chat_format", "checkpoint", "config", "data", "device", "eval",
-           "exercises", "files", "generate", "lr_schedule", "model.attention", "model.blocks", "model.gpt", "model.rope", "primer",
+           "exercises", "files", "generate", "lr_schedule", "model.attention", "model.blocks", "model.gpt", "model.rope", "own_text", "primer",
            "streams", "templates", "terminal", "tokenizer", "train", "trainer", "viz"]
 
 

@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..config import ModelConfig
+from .dropout import Dropout, keep_mask, kept_share
 from .rope import apply_rope, rope_cache
 
 # %% ../../nbs/04b_attention.ipynb #c76a9777
@@ -58,32 +59,36 @@ def _strips(
 
 # %% ../../nbs/04b_attention.ipynb #4a48f2a3
 class _StripAttention(torch.autograd.Function):
-    "`attention_probs(q, k) @ v` for q, k, v of (N, T, D), one strip of queries after the other."
+    "`attention_probs(q, k) @ v` for q, k, v of (N, T, D), one strip of queries after the other, with dropout p."
 
     @staticmethod
-    def forward(ctx, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-        q, y, probs = q / math.sqrt(q.shape[-1]), torch.empty_like(v), []
+    def forward(ctx, q: Tensor, k: Tensor, v: Tensor, p: float) -> Tensor:
+        q, v, y, saved = q / math.sqrt(q.shape[-1]), v / kept_share(p), torch.empty_like(v), []
         for start, end in _strips(q.shape[1]):
             scores = q[:, start:end] @ k[:, :end].transpose(1, 2)  # (N, strip, end)
             scores[..., start:] += torch.full((end - start, end - start), -torch.inf, dtype=q.dtype).triu(1)
-            probs.append(scores.softmax(dim=-1))
-            y[:, start:end] = probs[-1] @ v[:, :end]
-        ctx.save_for_backward(q, k, v, *probs)
+            probs = scores.softmax(dim=-1)
+            mask = keep_mask(probs.shape, p) if p else None
+            y[:, start:end] = (probs * mask if p else probs) @ v[:, :end]
+            saved += [probs, mask]
+        ctx.p = p
+        ctx.save_for_backward(q, k, v, *saved)
         return y
 
     @staticmethod
-    def backward(ctx, dy: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        q, k, v, *probs = ctx.saved_tensors
+    def backward(ctx, dy: Tensor) -> tuple[Tensor, Tensor, Tensor, None]:
+        q, k, v, *saved = ctx.saved_tensors
         dq, dk, dv = torch.empty_like(q), torch.zeros_like(k), torch.zeros_like(v)
-        for (start, end), p in zip(_strips(q.shape[1]), probs):
-            dp = dy[:, start:end] @ v[:, :end].transpose(1, 2)
-            ds = torch._softmax_backward_data(dp, p, -1, p.dtype)
+        for (start, end), probs, mask in zip(_strips(q.shape[1]), saved[::2], saved[1::2]):
+            dprobs = dy[:, start:end] @ v[:, :end].transpose(1, 2)
+            if ctx.p: dprobs *= mask
+            ds = torch._softmax_backward_data(dprobs, probs, -1, probs.dtype)
             dq[:, start:end] = ds @ k[:, :end]
             dk[:, :end] += ds.transpose(1, 2) @ q[:, start:end]
-            dv[:, :end] += p.transpose(1, 2) @ dy[:, start:end]
-        return dq / math.sqrt(q.shape[-1]), dk, dv
+            dv[:, :end] += (probs * mask if ctx.p else probs).transpose(1, 2) @ dy[:, start:end]
+        return dq / math.sqrt(q.shape[-1]), dk, dv / kept_share(ctx.p), None
 
-# %% ../../nbs/04b_attention.ipynb #6d20fd8c
+# %% ../../nbs/04b_attention.ipynb #be36dad4
 def fused_attention(
     q: Tensor,  # (B, H, T_q, D)
     k: Tensor,  # (B, H, T_k, D)
@@ -93,8 +98,8 @@ def fused_attention(
 ) -> Tensor:  # (B, H, T_q, D)
     "Return `attention_probs(q, k) @ v` by the fastest way that the device has."
     T_q, T_k = q.shape[-2], k.shape[-2]
-    if q.device.type == "cpu" and 1 < T_q == T_k and not dropout:
-        return _StripAttention.apply(*(z.flatten(0, 1) for z in (q, k, v))).view_as(q)
+    if q.device.type == "cpu" and 1 < T_q == T_k:
+        return _StripAttention.apply(*(z.flatten(0, 1) for z in (q, k, v)), dropout).view_as(q)
     mask = causal_mask(T_q, T_k, q.device) if 1 < T_q < T_k else None
     return F.scaled_dot_product_attention(q, k, v, attn_mask=mask, dropout_p=dropout, is_causal=T_q == T_k)
 
@@ -110,9 +115,8 @@ class KVCache:
         device: str | torch.device = "cpu",
         dtype: torch.dtype = torch.float32,
     ):
-        self.k = torch.empty(B, cfg.H, cfg.T, cfg.D, device=device, dtype=dtype)
-        self.v = torch.empty_like(self.k)
-        self.length = 0  # positions read so far
+        self.kv = torch.empty(2, B, cfg.H, cfg.T, cfg.D, device=device, dtype=dtype)
+        self.room, self.length = cfg.T, 0  # positions there is room for, and positions read so far
 
     def append(
         self,
@@ -120,13 +124,12 @@ class KVCache:
         v: Tensor,  # (B, H, T_new, D)
     ) -> tuple[Tensor, Tensor]:  # all keys and values so far: (B, H, length, D) each
         "Write new keys and values behind the old ones. Raises `ValueError` for another batch size or a lack of room."
-        B, _, room, _ = self.k.shape
-        end = self.length + k.shape[-2]
+        B, end = self.kv.shape[1], self.length + k.shape[-2]
         if k.shape[0] != B: raise ValueError(f"the cache was made for B={B} texts, got {k.shape[0]}")
-        if end > room: raise ValueError(f"the cache has room for T={room} positions, {end} were asked for")
-        self.k[..., self.length:end, :], self.v[..., self.length:end, :] = k, v
+        if end > self.room: raise ValueError(f"the cache has room for T={self.room} positions, {end} were asked for")
+        self.kv[0, ..., self.length:end, :], self.kv[1, ..., self.length:end, :] = k, v
         self.length = end
-        return self.k[..., :end, :], self.v[..., :end, :]
+        return self.kv[0, ..., :end, :], self.kv[1, ..., :end, :]
 
 # %% ../../nbs/04b_attention.ipynb #9fc84641
 class CausalSelfAttention(nn.Module):
@@ -137,7 +140,7 @@ class CausalSelfAttention(nn.Module):
         self.cfg = cfg
         self.qkv = nn.Linear(cfg.C, 3 * cfg.C, bias=False)
         self.proj = nn.Linear(cfg.C, cfg.C, bias=False)
-        self.dropout = nn.Dropout(cfg.dropout)
+        self.dropout = Dropout(cfg.dropout)
         sin, cos = rope_cache(cfg.T, cfg.D, theta=cfg.rope_theta)
         self.register_buffer("sin", sin, persistent=False)
         self.register_buffer("cos", cos, persistent=False)

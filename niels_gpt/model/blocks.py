@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from ..config import ModelConfig
 from .attention import CausalSelfAttention, KVCache
+from .dropout import Dropout
 
 # %% ../../nbs/05a_blocks.ipynb #03aa337c
 class MLP(nn.Module):
@@ -20,7 +21,7 @@ class MLP(nn.Module):
         super().__init__()
         self.fc = nn.Linear(cfg.C, cfg.d_ff)
         self.proj = nn.Linear(cfg.d_ff, cfg.C)
-        self.dropout = nn.Dropout(cfg.dropout)
+        self.dropout = Dropout(cfg.dropout)
 
     def forward(
         self,

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from ..config import ModelConfig
 from .attention import KVCache
 from .blocks import Block, init_weights
+from .dropout import Dropout
 
 # %% ../../nbs/05b_gpt.ipynb #b6bf803f
 class GPT(nn.Module):
@@ -21,7 +22,7 @@ class GPT(nn.Module):
         super().__init__()
         self.cfg = cfg
         self.tok_emb = nn.Embedding(cfg.V, cfg.C)
-        self.dropout = nn.Dropout(cfg.dropout)
+        self.dropout = Dropout(cfg.dropout)
         self.blocks = nn.ModuleList(Block(cfg) for _ in range(cfg.L))
         self.norm_f = nn.LayerNorm(cfg.C, eps=1e-5)
         self.head = nn.Linear(cfg.C, cfg.V, bias=False)
