@@ -56,6 +56,7 @@ def contents(parts: dict[str, str]) -> str:
 def prepare(app: Sphinx, name: str, source: list[str]) -> None:
     "Leave out the cell that tells nbdev the module's name, and give the map a table of contents."
     notebook = json.loads(source[0])
+    notebook["metadata"].setdefault("language_info", {"name": "python"})  # a draft has none
     notebook["cells"] = [cell for cell in notebook["cells"] if not "".join(cell["source"]).startswith("#| default_exp")]
     if name == "index":
         parts = dict(re.findall(r"\*\*(\d+)\. ([^*]+)\*\*", "".join(line for cell in notebook["cells"] for line in cell["source"])))

@@ -9,13 +9,14 @@ __all__ = ['check_sampling', 'top_k_filter', 'next_byte_probs', 'sample_next_tok
 # %% ../nbs/07_generation.ipynb #76506019
 import codecs
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import torch
 from torch import Tensor
 
 from .config import ModelConfig
 from .eval import eval_mode
+from .model.decoding import byte_reader
 from .model.gpt import GPT
 from .tokenizer import V, encode
 
@@ -72,11 +73,12 @@ def sample_next_token(
     return torch.multinomial(probs, 1, generator=generator).squeeze(-1)
 
 # %% ../nbs/07_generation.ipynb #ee205bab
-def _next_logits(model: GPT, ids: Sequence[int], T: int, cache: list, device: str | torch.device) -> Tensor:  # (V,)
-    "Return the logits after `ids`, of which the model sees the last T; the cache holds what it has read."
+def _next_logits(model: GPT, read: Callable, ids: Sequence[int], T: int, cache: list, device: str | torch.device) -> Tensor:  # (V,)
+    "Return the logits after `ids`, of which the model sees the last T; the cache holds what it has read, `read` adds a single byte."
     n_read = cache[0].length
-    if len(ids) <= T: return model(torch.tensor([ids[n_read:]], device=device), cache=cache)[0, -1]
-    return model(torch.tensor([ids[-T:]], device=device))[0, -1]  # past the context every position has moved: read anew
+    if len(ids) > T: return model(torch.tensor([ids[-T:]], device=device))[0, -1]  # past the context every position has moved: read anew
+    if n_read == len(ids) - 1: return read(ids[-1], cache)
+    return model(torch.tensor([ids[n_read:]], device=device), cache=cache)[0, -1]
 
 # %% ../nbs/07_generation.ipynb #d492a7e6
 def stream_ids(
@@ -95,10 +97,10 @@ def stream_ids(
     if prompt_ids.ndim != 1 or len(prompt_ids) == 0: raise ValueError("the prompt is empty: give the model at least one byte to go on from")
     if not 1 <= T <= model.cfg.T: raise ValueError(f"T must lie in 1..{model.cfg.T}, the model's context, got {T}")
     ids, cache, was_training, device = prompt_ids.tolist(), model.new_cache(), model.training, device or model.tok_emb.weight.device
-    model.eval()
+    read = byte_reader(model.eval())
     try:
         for _ in range(max_new_tokens):
-            with torch.no_grad(): logits = _next_logits(model, ids, T, cache, device)
+            with torch.no_grad(): logits = _next_logits(model, read, ids, T, cache, device)
             ids.append(int(sample_next_token(logits, temperature=temperature, top_k=top_k, generator=generator)))
             yield ids[-1]
     finally: model.train(was_training)

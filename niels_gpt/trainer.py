@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['build_optimizer', 'batch_loss', 'train_on_batch', 'Callback', 'RunningLoss', 'RunState', 'compile_loss', 'ready_loss',
-           'held_out_row', 'Trainer']
+           'held_out_row', 'training_row', 'Trainer']
 
 # %% ../nbs/06d_training.ipynb #a08d71c4
 import math
@@ -197,12 +197,13 @@ def compile_loss(
 ) -> Callable[..., Tensor]:
     "Return `batch_loss` compiled for the batches of `run`, tried once. Raises whatever the compiler raises."
     compiled = torch.compile(batch_loss, dynamic=False)
-    zeros = torch.zeros(run.cfg.B, run.model_cfg.T, dtype=torch.long, device=run.device)
+    shape = run.cfg.B, run.model_cfg.T
+    x, y = (torch.zeros(shape, dtype=torch.long, device=run.device) for _ in range(2))  # two, as in a batch: the compiler looks at that
     dice = get_rng_state(run.device)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # the compiler thinks aloud
-            with _products_in(run.precision, run.device): loss = compiled(run.model, zeros, zeros, run.mask(zeros, zeros))
+            with _products_in(run.precision, run.device): loss = compiled(run.model, x, y, run.mask(x, y))
             loss.backward()
     finally:
         run.model.zero_grad(set_to_none=True)
@@ -235,6 +236,16 @@ def held_out_row(
     return {"kind": "eval", "step": run.step, "loss": losses,
             "bits_per_byte": {name: bits_per_byte(loss) for name, loss in losses.items()},
             "val_loss": val_loss, "is_best": val_loss is not None and val_loss < run.best_val_loss}
+
+# %% ../nbs/06d_training.ipynb #10545a39
+def training_row(
+    run: RunState,
+) -> dict[str, Any]:
+    "Return the mean loss since the last log, the rate and the speed. Raises `ValueError` once the loss is no number any more."
+    run.check_finite()
+    loss, rate = run.running.mean(run.step), run.running.steps_per_s(run.step)
+    return {"kind": "train", "step": run.step, "loss": loss, "lr": run.optimizer.param_groups[0]["lr"],
+            "grad_norm": float(run.grad_norm), "tokens_per_s": rate * run.cfg.B * run.model_cfg.T}
 
 # %% ../nbs/06d_training.ipynb #d8bdde73
 class Trainer(RunState):
@@ -285,10 +296,7 @@ class Trainer(RunState):
 
     def log(self) -> dict[str, Any]:
         "Tell the callbacks the mean loss since the last log, and return the row. Raises `ValueError` if it is no number any more."
-        self.check_finite()
-        loss, rate = self.running.mean(self.step), self.running.steps_per_s(self.step)
-        row = {"kind": "train", "step": self.step, "loss": loss, "lr": self.optimizer.param_groups[0]["lr"],
-               "grad_norm": float(self.grad_norm), "tokens_per_s": rate * self.cfg.B * self.model_cfg.T}
+        row = training_row(self)
         self._tell("on_log", row)
         self.running = RunningLoss(self.step, device=self.device)
         return row

@@ -19,6 +19,12 @@ if not lab_browser.find_browser() and os.environ.get("BROWSER") != "required": p
 pytestmark = pytest.mark.browser
 
 
+class Quiet(http.server.SimpleHTTPRequestHandler):
+    "A server of files that does not report each of them."
+
+    def log_message(self, *args: object) -> None: "Say nothing."
+
+
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     "The site, made by the same command as `make docs`; a warning is an error."
@@ -32,9 +38,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def address(site: Path) -> Iterator[str]:
     "Where the site is served."
-    handler = functools.partial(http.server.SimpleHTTPRequestHandler, directory=site)
-    handler.log_message = lambda *args: None
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Quiet, directory=site)) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         yield f"http://127.0.0.1:{server.server_port}"
         server.shutdown()

@@ -4,12 +4,14 @@ mermaid   every drawing in mermaid of the notebooks, as SVG, for the rendered si
 chat      a conversation in the chat box, as an animation and as a still, for the README
 """
 import argparse
+import base64
+import contextlib
 import hashlib
 import io
 import re
 import sys
-import time
 import urllib.parse
+from collections.abc import Iterator
 from pathlib import Path
 
 import lab_browser
@@ -20,7 +22,7 @@ from PIL import Image
 ROOT = Path(__file__).resolve().parent.parent
 PICTURES = ROOT / "nbs/pictures"
 QUESTIONS = ("When was Niels Bohr born?", "And where?", "What was his shoe size?")
-FRAME_MS, COLOURS, LIMIT = 120, 48, 1_500_000
+COLOURS, SHORTEST, HEIGHT, LIMIT = 48, 0.04, 760, 1_500_000  # of a picture; seconds of a frame; pixels; bytes
 
 
 def drawings(path: Path) -> list[str]:
@@ -51,50 +53,65 @@ def take_mermaid(page: Page, url: str) -> None:
             print(name, mermaid_file(source).name)
 
 
-def take_frames(page: Page, box: Box, seconds: float) -> list[Image.Image]:
-    "Take pictures of the box until `seconds` after the reply has ended."
-    frames, ended = [], None
-    while ended is None or time.monotonic() < ended + seconds:
-        frames.append(Image.open(io.BytesIO(box.root.screenshot())).convert("RGB"))
-        if ended is None and re.match("ready|stopped|error", box.status()) and len(frames) > 4: ended = time.monotonic()
-    return frames
+@contextlib.contextmanager
+def film(page: Page) -> Iterator[list[tuple[float, bytes]]]:
+    "Collect what the browser draws in the meantime: (seconds, PNG of the window)."
+    frames, session = [], page.context.new_cdp_session(page)
+
+    def keep(event: dict) -> None:
+        frames.append((event["metadata"]["timestamp"], base64.b64decode(event["data"])))
+        session.send("Page.screencastFrameAck", {"sessionId": event["sessionId"]})
+
+    session.on("Page.screencastFrame", keep)
+    session.send("Page.startScreencast", {"format": "png"})
+    yield frames
+    page.wait_for_timeout(500)
+    session.send("Page.stopScreencast")
 
 
-def write_animation(frames: list[Image.Image], path: Path) -> None:
-    "Write the frames as one GIF; equal neighbours become one longer frame."
-    width, height = (max(size) for size in zip(*(f.size for f in frames)))
-    palette = frames[-1].quantize(COLOURS)
-    kept, times = [], []
-    for frame in frames:
-        canvas = Image.new("RGB", (width, height), "white")
-        canvas.paste(frame)
-        small = canvas.quantize(palette=palette, dither=Image.Dither.NONE)
-        if kept and kept[-1].tobytes() == small.tobytes(): times[-1] += FRAME_MS
-        else: kept.append(small), times.append(FRAME_MS)
-    times[-1] += 3000
+def write_animation(frames: list[tuple[float, bytes]], area: tuple[int, int, int, int], path: Path) -> None:
+    "Write the `area` of the frames as a GIF that lasts as long as it did; equal neighbours become one."
+    images = [Image.open(io.BytesIO(png)).convert("RGB").crop(area) for _, png in frames]
+    palette = images[-1].quantize(COLOURS)
+    kept, starts = [], []
+    for (second, _), image in zip(frames, images):
+        small = image.quantize(palette=palette, dither=Image.Dither.NONE)
+        if kept and (kept[-1].tobytes() == small.tobytes() or second - starts[-1] < SHORTEST): continue
+        kept.append(small), starts.append(second)
+    kept.append(images[-1].quantize(palette=palette, dither=Image.Dither.NONE)), starts.append(frames[-1][0] + SHORTEST)
+    times = [round(1000 * (after - before)) for before, after in zip(starts, starts[1:])] + [4000]
     kept[0].save(path, save_all=True, append_images=kept[1:], duration=times, loop=0, optimize=True, disposal=1)
-    if path.stat().st_size > LIMIT: raise ValueError(f"{path.name} has {path.stat().st_size:,} bytes, more than {LIMIT:,}")
+    print(f"{path.name}: {len(kept)} frames, {sum(times) / 1000:.0f} s, {path.stat().st_size:,} bytes")
+    if path.stat().st_size > LIMIT: raise ValueError(f"more than {LIMIT:,} bytes")
 
 
 def take_chat(page: Page, url: str) -> None:
-    "Ask a few questions in the chat box, with its work shown, and keep what is seen."
+    "Ask a few questions in the chat box, open its work, and keep what is seen."
     lab_browser.open_map(page, url)
     lab_browser.open_chapter(page, "08c_chat_box")
     lab_browser.run_all(page)
-    box, frames = Box(page), []
+    box = Box(page)
+    box.root.get_by_label("show its work").uncheck()
     box.button("Reset").click()
     box.wait("^ready$")
-    box.root.scroll_into_view_if_needed()
-    for question in QUESTIONS:
-        box.text.click()
-        for piece in re.findall(r".{1,4}", question):
-            page.keyboard.type(piece)
-            frames.append(Image.open(io.BytesIO(box.root.screenshot())).convert("RGB"))
-        page.keyboard.press("Enter")
-        frames += take_frames(page, box, seconds=0.8)
-    frames[-1].save(PICTURES / "chat_box.png", optimize=True)
-    write_animation(frames, PICTURES / "chat_box.gif")
-    print(f"{len(frames)} frames, {(PICTURES / 'chat_box.gif').stat().st_size:,} bytes")
+    box.root.evaluate("e => e.closest('.jp-Cell').querySelector('.jp-Cell-outputWrapper').scrollIntoView({block: 'start'})")
+    page.wait_for_timeout(1000)
+    corner = box.root.bounding_box()
+    with film(page) as frames:
+        for question in QUESTIONS:
+            box.text.click()
+            page.keyboard.type(question, delay=60)
+            page.wait_for_timeout(300)
+            page.keyboard.press("Enter")
+            box.wait_reply()
+            page.wait_for_timeout(1500)
+        box.root.get_by_label("show its work").check()
+        box.root.get_by_role("img", name=re.compile("^The reply: ")).wait_for()
+        page.wait_for_timeout(2500)
+    width, height = min(corner["width"], 810), min(box.root.bounding_box()["height"], HEIGHT)
+    area = tuple(int(v) for v in (corner["x"], corner["y"], corner["x"] + width, corner["y"] + height))
+    write_animation(frames, area, PICTURES / "chat_box.gif")
+    Image.open(io.BytesIO(frames[-1][1])).convert("RGB").crop(area).quantize(COLOURS).save(PICTURES / "chat_box.png", optimize=True)
 
 
 def main() -> int:
@@ -104,7 +121,7 @@ def main() -> int:
     args = parser.parse_args()
     PICTURES.mkdir(exist_ok=True)
     with lab_browser.serve_lab() as url, lab_browser.open_browser(lab_browser.find_browser()) as browser:
-        page = browser.new_page(viewport={"width": 1000, "height": 900})
+        page = browser.new_page(viewport={"width": 1000, "height": 1150})
         page.set_default_timeout(120_000)
         if "mermaid" in args.what: take_mermaid(page, url)
         if "chat" in args.what: take_chat(page, url)

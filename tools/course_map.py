@@ -22,7 +22,7 @@ from PIL import Image, PngImagePlugin
 ROOT = Path(__file__).resolve().parent.parent
 SECONDS = ROOT / "tools/chapter_seconds.json"
 PICTURES = "pictures"  # below nbs/
-WIDTH, HEIGHT, LIMIT = 440, 330, 60_000  # pixels, pixels, bytes of a picture
+WIDTH, HEIGHT, LIMIT = 440, 280, 60_000  # pixels, pixels, bytes of a picture
 BEGIN, END = "<!-- written by tools/course_map.py -->", "<!-- until here -->"
 PARTS = ["The workbench", "Text", "Data", "Batches", "Attention", "The model", "Learning", "Generation", "Chat", "Scaling"]
 BEST = {  # words of the cell that draws a chapter's best picture; without an entry, the first picture
@@ -82,9 +82,11 @@ def shrink(plot: bytes) -> bytes:
     "Return a plot as a small PNG that remembers what it was made from."
     image = Image.open(io.BytesIO(plot)).convert("RGB")
     image.thumbnail((WIDTH, HEIGHT), Image.Resampling.LANCZOS)
+    canvas = Image.new("RGB", (WIDTH, HEIGHT), "white")
+    canvas.paste(image, ((WIDTH - image.width) // 2, (HEIGHT - image.height) // 2))
     note, out = PngImagePlugin.PngInfo(), io.BytesIO()
     note.add_text("source", hashlib.sha256(plot).hexdigest()[:16])
-    image.quantize(96, dither=Image.Dither.NONE).save(out, "PNG", optimize=True, pnginfo=note)
+    canvas.quantize(96, dither=Image.Dither.NONE).save(out, "PNG", optimize=True, pnginfo=note)
     return out.getvalue()
 
 

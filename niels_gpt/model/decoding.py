@@ -91,5 +91,6 @@ def byte_reader(
 ) -> Callable[[int, Sequence[KVCache]], Tensor]:  # (byte, cache) -> logits (V,)
     "Return the fastest way to read one byte behind a cache: the decoder where it can be had, else the model."
     weight = model.tok_emb.weight
-    if weight.device.type == "cpu" and weight.dtype == torch.float32 and not model.training: return Decoder(model).read
+    plain = not (model.training or model._forward_hooks or model._forward_pre_hooks)  # nobody listens to its calls
+    if plain and weight.device.type == "cpu" and weight.dtype == torch.float32: return Decoder(model).read
     return lambda i, cache: model(torch.tensor([[i]], device=weight.device), cache=cache)[0, -1]
