@@ -123,12 +123,10 @@ def features_of(
     "Return the answers of a curve to the questions of this chapter. Raises `ValueError` for a curve under 100 steps."
     last = min(last or curve.steps[-1], curve.steps[-1])
     if last < 100: raise ValueError(f"{last} steps are too few for a diagnosis, 100 are needed")
-    found = {"start": mean_loss(curve, 0, 20), "step 50": mean_loss(curve, 40, 50), "waiting": waiting(curve, byte_entropy, last),
-             "end": mean_loss(curve, last - 50, last)}
-    held_out = [(step, loss) for step, loss in zip(curve.val_steps, curve.val) if last - 50 <= step <= last]
-    if held_out:
-        step, loss = held_out[-1]
-        found |= {"held out": loss, "gap": mean_loss(curve, step - 50, step) - loss}
+    def late(step): return mean_loss(curve, step - min(100, step // 2), step)
+    found = {"start": mean_loss(curve, 0, 20), "step 50": mean_loss(curve, 40, 50), "waiting": waiting(curve, byte_entropy, last), "end": late(last)}
+    held_out = [(step, loss) for step, loss in zip(curve.val_steps, curve.val) if max(1, last - 100) <= step <= last]
+    if held_out: found |= {"held out": held_out[-1][1], "gap": late(held_out[-1][0]) - held_out[-1][1]}
     return found
 
 # %% ../nbs/06i_compare_run.ipynb #41ebfdfd

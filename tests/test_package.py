@@ -10,9 +10,10 @@ from pathlib import Path
 
 import pytest
 
-MODULES = ["batching", "callbacks", "chat", "chat_box", "chat_cli", "chat_format", "checkpoint", "config", "data", "device", "eval",
-           "exercises", "files", "generate", "lr_schedule", "model.attention", "model.blocks", "model.gpt", "model.rope", "own_text", "primer",
-           "streams", "templates", "terminal", "tokenizer", "train", "trainer", "viz"]
+MODULES = ["batching", "callbacks", "chat", "chat_box", "chat_cli", "chat_format", "checkpoint", "compare_run", "config", "data", "device",
+           "eval", "exercises", "files", "generate", "inspect_reply", "look_inside", "lr_schedule", "model.attention", "model.blocks",
+           "model.decoding", "model.dropout", "model.gpt", "model.rope", "mutations", "own_text", "primer", "quiz", "scaling", "streams",
+           "subject", "templates", "terminal", "tokenizer", "train", "trainer", "training_lab", "viz"]
 
 
 MACHINE = r"(?<![\w.])/(work|root|tmp|opt|home/\w+)/\w|pypi\.|python" "hosted"  # paths of a machine, addresses of registries
@@ -31,6 +32,11 @@ def test_export_changes_nothing(root, tmp_path):
 
 def test_notebooks_are_clean(command):
     done = command("tools/notebooks.py", "check")
+    assert done.returncode == 0, done.stdout
+
+
+def test_map_and_readme_are_in_step_with_the_chapters(command):
+    done = command("tools/course_map.py", "check")
     assert done.returncode == 0, done.stdout
 
 
@@ -106,7 +112,7 @@ def test_readme_links_lead_somewhere(root):
     for name in ("README.md", "nbs/index.ipynb"):
         path = root / name
         text = path.read_text() if path.suffix == ".md" else "\n".join("".join(c["source"]) for c in json.loads(path.read_text())["cells"])
-        for link in re.findall(r"\]\(([^)#]+)\)", text):
+        for link in re.findall(r"\]\(([^)#]+)\)", text) + re.findall(r'(?:src|href)="([^"#]+)"', text):
             if not link.startswith(("http://", "https://")): assert (path.parent / link).exists(), f"{name}: {link}"
 
 

@@ -22,7 +22,7 @@ from PIL import Image
 ROOT = Path(__file__).resolve().parent.parent
 PICTURES = ROOT / "nbs/pictures"
 QUESTIONS = ("When was Niels Bohr born?", "And where?", "What was his shoe size?")
-COLOURS, SHORTEST, HEIGHT, LIMIT = 48, 0.04, 760, 1_500_000  # of a picture; seconds of a frame; pixels; bytes
+COLOURS, SHORTEST, HEIGHT, LIMIT = 96, 0.04, 940, 1_500_000  # of a picture; seconds of a frame; pixels; bytes
 
 
 def drawings(path: Path) -> list[str]:
@@ -72,7 +72,7 @@ def film(page: Page) -> Iterator[list[tuple[float, bytes]]]:
 def write_animation(frames: list[tuple[float, bytes]], area: tuple[int, int, int, int], path: Path) -> None:
     "Write the `area` of the frames as a GIF that lasts as long as it did; equal neighbours become one."
     images = [Image.open(io.BytesIO(png)).convert("RGB").crop(area) for _, png in frames]
-    palette = images[-1].quantize(COLOURS)
+    palette = images[-1].quantize(COLOURS, kmeans=1)
     kept, starts = [], []
     for (second, _), image in zip(frames, images):
         small = image.quantize(palette=palette, dither=Image.Dither.NONE)
@@ -85,6 +85,9 @@ def write_animation(frames: list[tuple[float, bytes]], area: tuple[int, int, int
     if path.stat().st_size > LIMIT: raise ValueError(f"more than {LIMIT:,} bytes")
 
 
+ALONE = "e => { for (let c = e.closest('.jp-Cell').nextElementSibling; c; c = c.nextElementSibling) c.style.visibility = 'hidden' }"
+
+
 def take_chat(page: Page, url: str) -> None:
     "Ask a few questions in the chat box, open its work, and keep what is seen."
     lab_browser.open_map(page, url)
@@ -95,6 +98,7 @@ def take_chat(page: Page, url: str) -> None:
     box.button("Reset").click()
     box.wait("^ready$")
     box.root.evaluate("e => e.closest('.jp-Cell').querySelector('.jp-Cell-outputWrapper').scrollIntoView({block: 'start'})")
+    box.root.evaluate(ALONE)
     page.wait_for_timeout(1000)
     corner = box.root.bounding_box()
     with film(page) as frames:

@@ -1,5 +1,6 @@
 "Write a primer: short dialogues about Niels Bohr, or whom your facts are about, from templates that are checked against the facts."
 import argparse
+import re
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -10,6 +11,7 @@ from niels_gpt.templates import Topic, split_wordings
 from niels_gpt.terminal import run_command
 
 SHOWN = 5  # complaints that the error names
+QUESTION = re.compile(r"^user: (.*)$", re.MULTILINE)
 
 
 def times(text: str) -> tuple[str, int]:
@@ -59,13 +61,19 @@ def weigh(topics: list[Topic], args: argparse.Namespace) -> list[Topic]:
     return [replace(t, ask=t.ask * factor.get(t.category, 1)) for t in topics]
 
 
+def unasked(held_out: list[str], primer: list[str]) -> list[str]:
+    "Return the held-out dialogues whose opening question is nowhere in the primer; a follow-up there may read the same."
+    asked = {question for dialogue in primer for question in QUESTION.findall(dialogue)}
+    return [dialogue for dialogue in held_out if QUESTION.search(dialogue)[1] not in asked]
+
+
 def main(args: argparse.Namespace) -> None:
     "Check the templates, compose, write, and print what was written."
     topics, held_out = load_checked(args), []
     if args.held_out: topics, held_out = split_wordings(topics)
     chance = {"seed": args.seed, "shuffle": args.shuffle, "subject": load_subject(args.facts)}
     files = {args.out: compose_dialogues(weigh(topics, args), n_per_category=args.n_per_category, n_per_wording=args.n_per_wording, **chance)}
-    if args.held_out: files[args.held_out] = compose_dialogues(held_out, n_per_wording=1, **chance)
+    if args.held_out: files[args.held_out] = unasked(compose_dialogues(held_out, n_per_wording=1, **chance), files[args.out])
     for path, dialogues in files.items(): write_primer(path, dialogues)
     for category in dict.fromkeys(t.category for t in topics):
         members = [t for t in topics if t.category == category]

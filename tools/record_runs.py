@@ -41,7 +41,7 @@ def write(path: str, record: Mapping[str, Any]) -> None:
 
 def plan(args: argparse.Namespace) -> list[tuple[str, str, Mutation, int]]:
     "Return what is to be run: part of the record, name, mutation, seed. Held-back seeds tune nothing; they are for tests."
-    shown, held_back = range(args.seeds), range(100, 100 + args.held_back)
+    shown, held_back = range(args.seeds), range(200, 200 + args.held_back)
     return ([("healthy", "", HEALTHY, seed) for seed in shown]
             + [("mutated", name, mutation, 0) for name, mutation in MUTATIONS.items()]
             + [("held_back", "healthy", HEALTHY, seed) for seed in held_back]
