@@ -43,6 +43,11 @@ class Curve:
     val_steps: tuple[int, ...] = ()  # of the evaluations
     val: tuple[float, ...] = ()
 
+    def until(self, last: int) -> "Curve":
+        "Return the curve up to the step `last`, as if the run had been stopped there."
+        n, n_val = (sum(step <= last for step in steps) for steps in (self.steps, self.val_steps))
+        return Curve(self.steps[:n], self.train[:n], self.val_steps[:n_val], self.val[:n_val])
+
 # %% ../nbs/06i_compare_run.ipynb #53e06c9c
 def curve_of(
     metrics: str | Path | Sequence[Mapping[str, Any]],  # a metrics.jsonl, or its rows

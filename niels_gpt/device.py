@@ -4,13 +4,15 @@
 
 # %% auto #0
 __all__ = ['DEVICES', 'make_generator', 'seed_everything', 'get_rng_state', 'set_rng_state', 'is_available', 'check_device',
-           'get_device', 'best_device', 'keep_memory', 'bfloat16_gain', 'pick_precision', 'pick_compile']
+           'get_device', 'best_device', 'keep_memory', 'bfloat16_gain', 'pick_precision', 'pick_compile', 'try_compile']
 
 # %% ../nbs/00b_device.ipynb #d95c4799
 import ctypes
 import random
 import sys
 import time
+import warnings
+from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -138,3 +140,24 @@ def pick_compile(
 ) -> bool:
     "Return whether to compile the model; \"auto\" does on cuda only."
     return wanted == "on" or (wanted == "auto" and device == "cuda")
+
+# %% ../nbs/00b_device.ipynb #6f2e2f82
+def try_compile(
+    function: Callable,  # or a model
+    trial: Callable[[Callable], object],  # calls what it is given as the run will do
+    *,
+    device: str,
+    report: Callable[[str], None],  # told, in one line, if the compiler fails
+) -> Callable:
+    "Return `function` compiled and tried; where the compiler fails, report that and return `function` itself."
+    dice = get_rng_state(device)
+    try:
+        compiled = torch.compile(function, dynamic=False)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # the compiler thinks aloud
+            trial(compiled)
+        return compiled
+    except Exception as error:
+        report(f"torch.compile fails here, training goes on without it: {str(error).partition(chr(10))[0]}")
+        return function
+    finally: set_rng_state(dice, device)
