@@ -108,8 +108,9 @@ def run_row(
     "Return the first row of a record: what was trained, on what, and where."
     return {
         "kind": "run", "step": trainer.step, "model": to_dict(trainer.model_cfg), "train": to_dict(trainer.cfg), "p": trainer.p,
-        "n_params": trainer.model.n_params(), "device": trainer.device, "precision": trainer.precision, "compiled": trainer.forward not in (None, trainer.model),
-        "torch": torch.__version__, "train_bytes": trainer.n_train(), "val_bytes": {name: len(s) for name, s in trainer.val_streams.items()},
+        "n_params": trainer.model.n_params(), "device": trainer.device, "precision": trainer.precision,
+        "compiled": trainer.forward is not None and trainer.forward is not trainer.model, "torch": torch.__version__,
+        "train_bytes": trainer.n_train(), "val_bytes": {name: len(s) for name, s in trainer.val_streams.items()},
     }
 
 # %% ../nbs/06e_callbacks.ipynb #8bcb9e24

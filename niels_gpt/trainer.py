@@ -58,7 +58,7 @@ def train_on_batch(
     "Make one step down the gradient of the loss on a batch."
     for group in optimizer.param_groups: group["lr"] = lr
     optimizer.zero_grad(set_to_none=True)
-    with _products_in(precision, x.device.type): loss = next_byte_loss((forward or model)(x), y, mask)
+    with _products_in(precision, x.device.type): loss = next_byte_loss((model if forward is None else forward)(x), y, mask)
     loss.backward()
     grad_norm = nn.utils.clip_grad_norm_(model.parameters(), grad_clip)
     optimizer.step()
@@ -220,7 +220,7 @@ class Trainer(RunState):
 
     def prepare(self, report: Callable[[str], None] = warnings.warn) -> None:
         "Compile the model's call if the config asks for it, once; `run` begins with this."
-        self.forward = self.forward or _ready_forward(self, report)
+        if self.forward is None: self.forward = _ready_forward(self, report)
 
     def run(self) -> None:
         "Train until the last step, or until `stop_requested`; evaluate and log on the way."

@@ -106,7 +106,8 @@ def serve_lab() -> Iterator[str]:
         home, work = Path(tmp), Path(tmp) / "work"
         shutil.copytree(ROOT / "nbs", work / "nbs", ignore=shutil.ignore_patterns(".*", "_*"))
         write_settings(home / "settings")
-        options = ["--no-browser", "--ServerApp.port_retries=0", "--IdentityProvider.token=", "--ServerApp.allow_root=True", "--ServerApp.ip=127.0.0.1"]
+        options = ["--no-browser", "--ServerApp.port_retries=0", "--IdentityProvider.token=", "--ServerApp.disable_check_xsrf=True",
+                   "--ServerApp.allow_root=True", "--ServerApp.ip=127.0.0.1"]
         with serve("jupyterlab", *options, folder=work, home=home) as url: yield url
 
 
@@ -120,6 +121,9 @@ def menu(page: Page, *names: str) -> None:
 
 
 BOOK = ".jp-NotebookPanel:not(.lm-mod-hidden)"  # the notebook in sight
+
+
+PROMPTS = "book => [...document.querySelectorAll(book + ' .jp-CodeCell .jp-InputPrompt')].map(e => e.innerText.trim())"
 
 
 def book(page: Page) -> Locator:
@@ -148,6 +152,7 @@ def open_chapter(page: Page, name: str) -> None:
     if name != "index": book(page).locator(link).last.click()
     wait_book(page, name)
     menu(page, "Edit", "Clear Outputs of All Cells")
+    page.wait_for_function(PROMPTS + ".every(p => !/\\d/.test(p))", arg=BOOK)
 
 
 def close_chapter(page: Page, url: str) -> None:
@@ -157,10 +162,7 @@ def close_chapter(page: Page, url: str) -> None:
     end_kernels(url)
 
 
-DONE = """book => {
-  const prompts = [...document.querySelectorAll(book + ' .jp-CodeCell .jp-InputPrompt')].map(e => e.innerText.trim());
-  return prompts.some(p => /\\d/.test(p)) && !prompts.some(p => p.includes('*'));
-}"""
+DONE = f"book => (p => p.some(p => /\\d/.test(p)) && !p.some(p => p.includes('*')))(({PROMPTS})(book))"
 
 
 def run_all(page: Page, timeout: float = 240) -> float:
