@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-# %% ../nbs/06i_compare_run.ipynb #cbeb7f13
 from .callbacks import read_metrics
 from .config import load_json
 from .eval import bits_per_byte
@@ -69,6 +68,7 @@ class Record:
     mutated: dict[str, tuple[Curve, ...]]  # by name of the mutation
     held_back: dict[str, tuple[Curve, ...]]  # other seeds, for tests
 
+# %% ../nbs/06i_compare_run.ipynb #f7f37fb7
 def load_record(
     path: str | Path = "data/runs/compare.json",
 ) -> Record:
@@ -83,8 +83,7 @@ _FREE = {"seed", "out_dir", "ckpt_every", "eval_every", "eval_steps", "log_every
 _SHAPE = ("V", "T", "C", "L", "H", "d_ff", "B", "total_steps")
 
 def check_same_run(
-    rows: Sequence[Mapping[str, Any]],  # of a metrics.jsonl
-    record: Record,
+    rows: Sequence[Mapping[str, Any]], record: Record,  # rows of a metrics.jsonl
 ) -> dict[str, str]:  # setting -> "yours, the record's ..."; empty if the rows do not say
     "Return the settings that differ. Raises `ValueError` if it is a model of another shape, or another plan."
     run = next((row for row in rows if row.get("kind") == "run"), None)
@@ -196,7 +195,7 @@ class Diagnosis:
         for name in (name for name in self.features if name in self.bands):
             band, value = self.bands[name], self.features[name]
             place = ("below", "in", "above")[band.sign(value) + 1]
-            lines.append(f"{name:>9}: {value:6.2f}, {place} the band {band.low:.2f} to {band.high:.2f}")
+            lines.append(f"{name:>9}: {value:.4g}, {place} the band {band.low:.4g} to {band.high:.4g}")
         return "\n".join(lines + [f"setting {name}: {what}" for name, what in self.differ.items()])
 
 # %% ../nbs/06i_compare_run.ipynb #d49c63df

@@ -260,8 +260,7 @@ class Trainer(RunState):
 
     def evaluate(self) -> dict[str, Any]:
         "Measure every held-out stream, tell the callbacks, and return the row."
-        started = time.perf_counter()
-        row = held_out_row(self)
+        started, row = time.perf_counter(), held_out_row(self)
         if row["is_best"]: self.best_val_loss = row["val_loss"]
         self._tell("on_eval", row)
         self.running.clock += time.perf_counter() - started  # the log's tokens/s are those of training

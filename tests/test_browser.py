@@ -27,7 +27,7 @@ if not lab_browser.find_browser():
 pytestmark = pytest.mark.browser
 CHAT = "08c_chat_box"
 CHAPTERS = sorted(path.stem for path in (ROOT / "nbs").glob("[!._]*.ipynb"))
-QUIET = r"to activate\.$"  # complaints of Lab itself, about a slow machine
+QUIET = r"to activate\.$|^Could not restore the debugger state"  # complaints of Lab itself: a slow machine, a kernel that is ended
 
 
 @dataclass

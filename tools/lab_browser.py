@@ -101,10 +101,12 @@ def serve(*command: str, folder: Path, home: Path) -> Iterator[str]:
 
 @contextlib.contextmanager
 def serve_lab() -> Iterator[str]:
-    "Serve a copy of nbs/ by JupyterLab; yield its address."
+    "Serve the project by JupyterLab, with copies of the notebooks, so that none can be changed; yield its address."
     with tempfile.TemporaryDirectory() as tmp:
         home, work = Path(tmp), Path(tmp) / "work"
         shutil.copytree(ROOT / "nbs", work / "nbs", ignore=shutil.ignore_patterns(".*", "_*"))
+        for path in ROOT.glob("[!._]*"):
+            if path.name != "nbs": (work / path.name).symlink_to(path)
         write_settings(home / "settings")
         options = ["--no-browser", "--ServerApp.port_retries=0", "--IdentityProvider.token=", "--ServerApp.disable_check_xsrf=True",
                    "--ServerApp.allow_root=True", "--ServerApp.ip=127.0.0.1"]
@@ -162,19 +164,20 @@ def close_chapter(page: Page, url: str) -> None:
     end_kernels(url)
 
 
-DONE = f"book => (p => p.some(p => /\\d/.test(p)) && !p.some(p => p.includes('*')))(({PROMPTS})(book))"
+RED = "[data-mime-type='application/vnd.jupyter.stderr']"
+ERRORS = RED + ":has-text('Traceback (most recent call last)')"  # Lab draws an error as it draws what goes to stderr
+DONE = f"""book => (p => p.every(p => /\\d/.test(p)) || !p.some(p => p.includes('*')) &&
+  [...document.querySelectorAll(book + " {RED}")].some(e => e.innerText.includes('Traceback')))(({PROMPTS})(book))"""
 
 
 def run_all(page: Page, timeout: float = 240) -> float:
-    "Run the notebook in sight from top to bottom, wait until no cell is waiting, and return the seconds."
+    "Run the notebook in sight from top to bottom, wait until every cell has a number or one has failed, and return the seconds."
     started = time.monotonic()
     menu(page, "Run", "Run All Cells")
     page.wait_for_function(DONE, arg=BOOK, timeout=timeout * 1000, polling=100)
     return time.monotonic() - started
 
 
-ERRORS = "[data-mime-type='application/vnd.jupyter.error']"
-RED = "[data-mime-type='application/vnd.jupyter.stderr']"
 PLOTS = """book => [...document.querySelectorAll(book + ' .jp-OutputArea-output img[src^="data:image/png"]')]
   .filter(e => !e.closest('.jupyter-widgets')).map(e => e.complete ? e.naturalWidth : 0)"""
 
