@@ -129,6 +129,11 @@ class RunState:
         "Count the bytes of each training stream."
         return {name: len(stream) for name, stream in self.train_streams.items()}
 
+    def lr(self) -> float:
+        "Return the learning rate of the next step."
+        cfg = self.cfg
+        return lr_at_step(self.step, cfg.total_steps, base_lr=cfg.base_lr, warmup_steps=cfg.warmup_steps, min_lr=cfg.min_lr)
+
     def mask(self, x: Tensor, y: Tensor) -> Tensor | None:
         "Return which bytes of y count, (B, T); None for all."
         return reply_mask(x, y) if self.cfg.loss_on == "replies" else None
@@ -240,9 +245,8 @@ class Trainer(RunState):
     def train_step(self) -> Tensor:
         "Make one step and return its loss, a scalar on the device."
         cfg, T = self.cfg, self.model_cfg.T
-        lr = lr_at_step(self.step, cfg.total_steps, base_lr=cfg.base_lr, warmup_steps=cfg.warmup_steps, min_lr=cfg.min_lr)
         x, y = get_batch(self.train_streams, p=self.p, B=cfg.B, T=T, device=self.device, generator=self.generator)
-        self.last_loss, self.grad_norm = train_on_batch(self.model, self.optimizer, x, y, lr=lr, grad_clip=cfg.grad_clip,
+        self.last_loss, self.grad_norm = train_on_batch(self.model, self.optimizer, x, y, lr=self.lr(), grad_clip=cfg.grad_clip,
                                                         precision=self.precision, mask=self.mask(x, y), forward=self.forward)
         self.running.total += self.last_loss
         self.step += 1
