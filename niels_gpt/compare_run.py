@@ -150,14 +150,14 @@ class Cause:
     name: str
     signs: Mapping[str, str]  # feature -> "low", "in", "high", "not high", or "half": under half of the band
     because: str
+    late: bool = False  # its evidence comes in the second half of a run: before that, a late starter looks the same
 
     def fits(self, features: Mapping[str, float], bands: Mapping[str, Band]) -> bool:
         "Return whether every sign is there; a feature that the run lacks speaks against the cause."
         def holds(name: str, wanted: str) -> bool:
             if name not in features or name not in bands: return False
             side = bands[name].sign(features[name])
-            return {"low": side < 0, "in": side == 0, "high": side > 0, "not high": side <= 0,
-                    "half": features[name] < bands[name].low / 2}[wanted]
+            return {"low": side < 0, "in": side == 0, "high": side > 0, "not high": side <= 0, "half": features[name] < bands[name].low / 2}[wanted]
         return all(holds(name, wanted) for name, wanted in self.signs.items())
 
 # %% ../nbs/06i_compare_run.ipynb #93a32af2
@@ -166,16 +166,16 @@ CAUSES = (
           "to copy the byte that was read takes no attention and 50 steps; to predict the next one takes longer"),
     Cause("no causal mask", {"end": "half", "held out": "half"},
           "no reader knows so much of the next byte, in training and on held-out text: the model must see it"),
-    Cause("too little text", {"end": "low", "held out": "high"}, "what it has read it knows by heart, new text it does not"),
+    Cause("too little text", {"end": "low", "held out": "high"}, "what it has read it knows by heart, new text it does not", late=True),
     Cause("learning rate too high", {"start": "low", "end": "high"}, "long steps are quick at first and can not settle later"),
     Cause("no warm-up", {"start": "low", "end": "not high"}, "with a warm-up the first 20 steps are too short to get so far"),
     Cause("learning rate too low", {"start": "high", "end": "high"}, "it goes the same way as the others, later"),
     Cause("targets shifted by two", {"waiting": "high", "gap": "low"},
-          "it learns something that does not help on held-out text: it is asked for another byte there"),
-    Cause("dropout too strong", {"waiting": "high", "gap": "high"}, "training is worse than held-out text, and only training has dropout"),
+          "it learns something that does not help on held-out text: it is asked for another byte there", late=True),
+    Cause("dropout too strong", {"waiting": "high", "gap": "high"}, "training is worse than held-out text, and only training has dropout", late=True),
     Cause("targets shifted by two", {"waiting": "high", "start": "in", "end": "high"},
-          "frequencies are learned in time, but the byte before says little about the byte that is asked for"),
-    Cause("no RoPE", {"start": "in", "waiting": "in", "end": "high"}, "neighbours are found in time, but their order is not used"),
+          "frequencies are learned in time, but the byte before says little about the byte that is asked for", late=True),
+    Cause("no RoPE", {"start": "in", "waiting": "in", "end": "high"}, "neighbours are found in time, but their order is not used", late=True),
     Cause("better than the record", {"end": "low", "held out": "low"}, "lower in training and on held-out text, but not impossibly so"),
     Cause("healthy", {name: "in" for name in ("start", "step 50", "waiting", "end")}, "it lies where healthy runs lie"),
 )
@@ -199,6 +199,9 @@ class Diagnosis:
         return "\n".join(lines + [f"setting {name}: {what}" for name, what in self.differ.items()])
 
 # %% ../nbs/06i_compare_run.ipynb #d49c63df
+_UNKNOWN = Cause("unknown", {}, "it lies outside the band in a way that no recorded fault does")
+_TOO_EARLY = Cause("too early to tell", {}, "it lies outside the band, but a late starter does so too: train on to half of the plan")
+
 def diagnose(
     curve: Curve,
     record: Record,
@@ -209,8 +212,9 @@ def diagnose(
         return Diagnosis("learning rate too high", "the loss is no number any more", {}, {}, dict(differ or {}))
     last = min(curve.steps[-1], record.healthy[0].steps[-1])
     features, bands = features_of(curve, record.byte_entropy, last), bands_of(record, last)
-    fitting = [cause for cause in CAUSES if cause.fits(features, bands)]
-    cause = fitting[0] if fitting else Cause("unknown", {}, "it lies outside the band in a way that no recorded fault does")
+    early = last < record.healthy[0].steps[-1] / 2
+    fitting = [cause for cause in CAUSES if cause.fits(features, bands) and not (early and cause.late)]
+    cause = fitting[0] if fitting else _TOO_EARLY if early else _UNKNOWN
     return Diagnosis(cause.name, cause.because, features, bands, dict(differ or {}))
 
 # %% ../nbs/06i_compare_run.ipynb #fdc392dd
