@@ -104,14 +104,22 @@ SEEN = """root => [...root.querySelectorAll('img')].map(e => e.src).join() +
   [...root.querySelectorAll('.jp-OutputArea-output, .widget-html-content')].map(e => e.innerText).join()"""
 
 
+def moved(slider: lab_browser.Locator, key: str) -> bool:
+    "Press `key` on a slider and return whether it stands elsewhere now."
+    before = slider.get_attribute("aria-valuenow")
+    slider.press(key)
+    return slider.get_attribute("aria-valuenow") != before
+
+
 def check_laboratories(desk: Desk) -> int:
     "Move the first slider, or change the first text, of each laboratory in sight: what it shows changes. Return how many there are."
     labs = book(desk.page).locator(".jp-OutputArea-output:has(> .jupyter-widgets)").filter(has=desk.page.locator("[role=slider], input[type=text], textarea"))
     for lab in labs.all():
-        before, slider = lab.evaluate(SEEN), lab.locator("[role=slider]")
-        for key in ("ArrowRight", "ArrowLeft", "ArrowLeft"):  # a slider may stand at its end
-            if slider.count(): slider.first.press(key)
-            else: lab.locator("input[type=text], textarea").first.press_sequentially("é "), desk.page.keyboard.press("Tab")
+        before, slider, starter = lab.evaluate(SEEN), lab.locator("[role=slider]"), lab.get_by_role("button", disabled=False)
+        for key in ("ArrowRight", "ArrowLeft"):  # a slider may stand at its end
+            if not slider.count(): lab.locator("input[type=text], textarea").first.press_sequentially("é "), desk.page.keyboard.press("Tab")
+            elif not moved(slider.first, key): continue
+            if starter.count(): starter.first.click()
             with contextlib.suppress(lab_browser.TimeoutError):
                 desk.page.wait_for_function(f"([root, before]) => ({SEEN})(root) !== before", arg=[lab.element_handle(), before], timeout=30_000)
                 break

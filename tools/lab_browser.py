@@ -148,10 +148,11 @@ def open_map(page: Page, url: str) -> None:
 
 
 def open_chapter(page: Page, name: str) -> None:
-    "Open a chapter by its link in the map, without the outputs that it was committed with."
-    page.locator(".lm-TabBar-tab[title*='index.ipynb']").click()
-    link = f"a[href*='/{name}.ipynb']"
-    if name != "index": book(page).locator(link).last.click()
+    "Open a chapter by its link in the map, without the outputs that it was committed with; the map itself is opened anew."
+    if name == "index": open_map(page, page.url.split("/lab")[0])
+    else:
+        page.locator(".lm-TabBar-tab[title*='index.ipynb']").click()
+        book(page).locator(f"a[href*='/{name}.ipynb']").last.click()
     wait_book(page, name)
     menu(page, "Edit", "Clear Outputs of All Cells")
     page.wait_for_function(PROMPTS + ".every(p => !/\\d/.test(p))", arg=BOOK)

@@ -68,7 +68,7 @@ class _StripAttention(torch.autograd.Function):
             scores = q[:, start:end] @ k[:, :end].transpose(1, 2)  # (N, strip, end)
             scores[..., start:] += torch.full((end - start, end - start), -torch.inf, dtype=q.dtype).triu(1)
             probs = scores.softmax(dim=-1)
-            mask = keep_mask(probs.shape, p) if p else None
+            mask = keep_mask(probs.shape, p, probs.dtype) if p else None
             y[:, start:end] = (probs * mask if p else probs) @ v[:, :end]
             saved += [probs, mask]
         ctx.p = p

@@ -22,14 +22,20 @@ def kept_share(
     "Return the share of numbers that `keep_mask` keeps: 1 - p, to the next multiple of 2**-16."
     return 1 - round(p * _LEVELS) / _LEVELS
 
+
+# %% ../../nbs/04a2_dropout.ipynb #cb811eea
+_ONE = 0x3F80  # the bits of 1.0 in bfloat16
+
 def keep_mask(
     shape: Sequence[int],
     p: float,  # probability to be dropped
-) -> Tensor:  # bool, on the CPU
+    dtype: torch.dtype = torch.bool,  # of the numbers to be masked
+) -> Tensor:  # on the CPU; 0.0 and 1.0 for bfloat16, else bool
     "Return which numbers to keep; torch's global generator draws 64 bits for four of them."
-    n = math.prod(shape)
+    n, threshold = math.prod(shape), round(p * _LEVELS) - _LEVELS // 2
     draws = torch.empty((n + 3) // 4, dtype=torch.int64).random_(-2**63, None)
-    return (draws.view(torch.int16)[:n] >= round(p * _LEVELS) - _LEVELS // 2).view(shape)
+    coins = draws.view(torch.int16)[:n].view(shape)
+    return coins.ge_(threshold).mul_(_ONE).view(dtype) if dtype == torch.bfloat16 else coins >= threshold
 
 # %% ../../nbs/04a2_dropout.ipynb #226aad54
 def dropout(
@@ -40,7 +46,7 @@ def dropout(
     if not 0 <= p < 1: raise ValueError(f"p must be at least 0 and below 1, got {p}")
     if p == 0: return x
     if x.device.type != "cpu": return F.dropout(x, p)
-    return x * keep_mask(x.shape, p) * (1 / kept_share(p))
+    return x * keep_mask(x.shape, p, x.dtype) * (1 / kept_share(p))
 
 # %% ../../nbs/04a2_dropout.ipynb #5237dec6
 class Dropout(nn.Module):
