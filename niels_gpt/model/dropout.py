@@ -22,7 +22,6 @@ def kept_share(
     "Return the share of numbers that `keep_mask` keeps: 1 - p, to the next multiple of 2**-16."
     return 1 - round(p * _LEVELS) / _LEVELS
 
-
 # %% ../../nbs/04a2_dropout.ipynb #cb811eea
 _ONE = 0x3F80  # the bits of 1.0 in bfloat16
 
