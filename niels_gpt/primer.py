@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['MANNERS', 'UNKNOWN', 'SYSTEM_PROMPTS', 'fill', 'add_noise', 'render', 'compose_dialogues', 'join_dialogues',
-           'write_primer']
+           'write_primer', 'unasked']
 
 # %% ../nbs/02b_primer.ipynb #1541af36
 import random
@@ -247,3 +247,14 @@ def write_primer(
 ) -> None:
     "Write the primer file, whole or not at all."
     with atomic_write(path) as file: file.write(join_dialogues(dialogues).encode("utf-8"))
+
+# %% ../nbs/02b_primer.ipynb #48d5e134
+_OPENING = re.compile(r"^user: (.*)$", re.MULTILINE)
+
+def unasked(
+    held_out: Iterable[str],  # dialogues
+    primer: Iterable[str],
+) -> list[str]:
+    "Return the held-out dialogues whose opening question stands nowhere in the primer; a follow-up in them may."
+    asked = {question for dialogue in primer for question in _OPENING.findall(dialogue)}
+    return [dialogue for dialogue in held_out if _OPENING.search(dialogue)[1] not in asked]

@@ -1,17 +1,15 @@
 "Write a primer: short dialogues about Niels Bohr, or whom your facts are about, from templates that are checked against the facts."
 import argparse
-import re
 import sys
 from dataclasses import replace
 from pathlib import Path
 
-from niels_gpt.primer import check_facts, compose_dialogues, join_dialogues, load_facts, load_topics, write_primer
+from niels_gpt.primer import check_facts, compose_dialogues, join_dialogues, load_facts, load_topics, unasked, write_primer
 from niels_gpt.subject import fit_topics, load_subject
 from niels_gpt.templates import Topic, split_wordings
 from niels_gpt.terminal import run_command
 
 SHOWN = 5  # complaints that the error names
-QUESTION = re.compile(r"^user: (.*)$", re.MULTILINE)
 
 
 def times(text: str) -> tuple[str, int]:
@@ -59,12 +57,6 @@ def weigh(topics: list[Topic], args: argparse.Namespace) -> list[Topic]:
     if unknown := set(factor) - names - {fact["group"] for fact in load_facts(args.facts)}:
         raise ValueError(f"--times: no category {', '.join(sorted(unknown))}; there are {', '.join(sorted(names))}")
     return [replace(t, ask=t.ask * factor.get(t.category, 1)) for t in topics]
-
-
-def unasked(held_out: list[str], primer: list[str]) -> list[str]:
-    "Return the held-out dialogues whose opening question is nowhere in the primer; a follow-up there may read the same."
-    asked = {question for dialogue in primer for question in QUESTION.findall(dialogue)}
-    return [dialogue for dialogue in held_out if QUESTION.search(dialogue)[1] not in asked]
 
 
 def main(args: argparse.Namespace) -> None:

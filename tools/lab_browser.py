@@ -13,11 +13,13 @@ import socket
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
+import nbformat
 from playwright.sync_api import Browser, Locator, Page, TimeoutError, sync_playwright
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -65,10 +67,15 @@ def request(url: str, method: str = "GET") -> bytes:
     with urllib.request.urlopen(urllib.request.Request(url, method=method), timeout=10) as answer: return answer.read()
 
 
-def end_kernels(url: str) -> None:
-    "End every kernel through the server: they live in process groups of their own."
+def end_kernels(url: str) -> list[threading.Thread]:
+    "Have the server end every kernel that there is now: they live in process groups of their own. Return who waits for it."
+    def end(kernel: dict) -> None:
+        with contextlib.suppress(OSError): request(f"{url}/api/kernels/{kernel['id']}", "DELETE")
     with contextlib.suppress(OSError):
-        for kernel in json.loads(request(url + "/api/kernels")): request(f"{url}/api/kernels/{kernel['id']}", "DELETE")
+        waiting = [threading.Thread(target=end, args=[kernel]) for kernel in json.loads(request(url + "/api/kernels"))]
+        for thread in waiting: thread.start()
+        return waiting
+    return []
 
 
 def lab_environment(home: Path) -> dict[str, str]:
@@ -93,18 +100,27 @@ def serve(*command: str, folder: Path, home: Path) -> Iterator[str]:
             time.sleep(0.25)
         yield url
     finally:
-        end_kernels(url)
+        for thread in end_kernels(url): thread.join()
         server.send_signal(signal.SIGTERM)
         try: server.wait(15)
         except subprocess.TimeoutExpired: server.kill()
 
 
+def drop_outputs(path: Path) -> None:
+    "Write the notebook without outputs and numbers of cells."
+    nb = nbformat.read(path, as_version=4)
+    for cell in nb.cells:
+        if cell.cell_type == "code": cell.outputs, cell.execution_count = [], None
+    nbformat.write(nb, path)
+
+
 @contextlib.contextmanager
 def serve_lab() -> Iterator[str]:
-    "Serve the project by JupyterLab, with copies of the notebooks, so that none can be changed; yield its address."
+    "Serve the project by JupyterLab, with copies of the notebooks, without outputs, so that none can be changed; yield its address."
     with tempfile.TemporaryDirectory() as tmp:
         home, work = Path(tmp), Path(tmp) / "work"
         shutil.copytree(ROOT / "nbs", work / "nbs", ignore=shutil.ignore_patterns(".*", "_*"))
+        for path in (work / "nbs").glob("*.ipynb"): drop_outputs(path)
         for path in ROOT.glob("[!._]*"):
             if path.name != "nbs": (work / path.name).symlink_to(path)
         write_settings(home / "settings")
@@ -148,14 +164,10 @@ def open_map(page: Page, url: str) -> None:
 
 
 def open_chapter(page: Page, name: str) -> None:
-    "Open a chapter by its link in the map, without the outputs that it was committed with; the map itself is opened anew."
-    if name == "index": open_map(page, page.url.split("/lab")[0])
-    else:
-        page.locator(".lm-TabBar-tab[title*='index.ipynb']").click()
-        book(page).locator(f"a[href*='/{name}.ipynb']").last.click()
+    "Open a chapter, without outputs, by its link in the map."
+    page.locator(".lm-TabBar-tab[title*='index.ipynb']").click()
+    book(page).locator(f"a[href*='/{name}.ipynb']").last.click()
     wait_book(page, name)
-    menu(page, "Edit", "Clear Outputs of All Cells")
-    page.wait_for_function(PROMPTS + ".every(p => !/\\d/.test(p))", arg=BOOK)
 
 
 def close_chapter(page: Page, url: str) -> None:
