@@ -8,8 +8,10 @@ __all__ = ['Stream', 'FORMAT', 'Splits', 'build_wiki_stream', 'build_roam_stream
 # %% ../nbs/02c_streams.ipynb #76f9d6b9
 import hashlib
 import mmap
+import time
 import warnings
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -68,13 +70,41 @@ def _file_digest(path: Path) -> str:
     "Return the SHA-256 of a file's content."
     with path.open("rb") as file: return hashlib.file_digest(file, "sha256").hexdigest()
 
-def _folder_digest(root: Path, paths: Iterable[Path]) -> list[tuple[str, str]]:
-    "Return name and content digest of each of `paths`, the names counted from `root`."
-    return [(path.relative_to(root).as_posix(), _file_digest(path)) for path in paths]
-
 def _fingerprint(*parts: object) -> str:
     "Return a SHA-256 of settings and digests, by which a cached stream knows its inputs again."
     return hashlib.sha256(repr(parts).encode()).hexdigest()
+
+# %% ../nbs/02c_streams.ipynb #5439d713
+def _signature(path: Path) -> list[int]:
+    "Return what the system notes of a file: length, number, times of its last writing and of its last change of any kind, in ns."
+    status = path.stat()
+    return [status.st_size, status.st_ino, status.st_mtime_ns, status.st_ctime_ns]
+
+def _remembered_digest(path: Path, memo: dict[str, list]) -> str:
+    "Return the content digest of a file; if `memo` has its name with the same signature, without reading it."
+    name, signature = str(path.resolve()), _signature(path)
+    if memo.get(name, [None])[0] != signature: memo[name] = [signature, _file_digest(path)]
+    return memo[name][1]
+
+# %% ../nbs/02c_streams.ipynb #7b34d68d
+_SETTLED = 2_000_000_000  # nanoseconds; younger changes are not remembered
+
+@contextmanager
+def _digests_in(path: Path) -> Iterator[dict[str, list]]:
+    "Yield the digests that `path` remembers, and write them back if there are new ones; a broken or missing file counts as empty."
+    try: known = {name: pair for name, pair in load_json(path).items() if isinstance(pair, list) and len(pair) == 2}
+    except (OSError, ValueError, AttributeError): known = {}
+    memo = dict(known)
+    yield memo
+    settled = {name: pair for name, pair in memo.items() if time.time_ns() - pair[0][-1] > _SETTLED}
+    with suppress(OSError):  # a folder that cannot be written costs time, nothing else
+        if settled != known: save_json(path, settled)
+
+# %% ../nbs/02c_streams.ipynb #26b22069
+def _folder_digest(root: Path, paths: Iterable[Path], cache_dir: str | Path) -> list[tuple[str, str]]:
+    "Return name and content digest of each of `paths`, the names counted from `root`."
+    with _digests_in(Path(cache_dir).expanduser() / "digests.json") as memo:
+        return [(path.relative_to(root).as_posix(), _remembered_digest(path, memo)) for path in paths]
 
 # %% ../nbs/02c_streams.ipynb #ea5094ff
 Stream = bytes | mmap.mmap  # a row of bytes, in memory or mapped from a file
@@ -118,7 +148,7 @@ def _wiki_source(cfg: StreamBuildConfig) -> tuple[str, Callable[[], Splits]]:
     "Return the wiki's fingerprint and what builds it; a dataset on the hub counts by its name."
     path = find_input(cfg.wiki)
     is_local = cfg.wiki != HUB_WIKITEXT and path.exists()
-    content = _folder_digest(path.parent, _files_of(path)) if is_local else cfg.wiki
+    content = _folder_digest(path.parent, _files_of(path), cfg.cache_dir) if is_local else cfg.wiki
     def build() -> Splits:
         columns = load_wiki_columns(str(path) if is_local else cfg.wiki)
         return {split: _wiki_chunks(columns[split], cfg.doc_separator) for split in ("train", "val")}
@@ -134,7 +164,7 @@ def _roam_source(cfg: StreamBuildConfig) -> tuple[str, Callable[[], Splits]]:
         train, val = split_roam_paths(paths, val_frac=cfg.roam_val_frac, seed=cfg.seed)
         return {split: [build_roam_stream(load_texts(part), sep=cfg.doc_separator)]
                 for split, part in (("train", train), ("val", val))}
-    return _fingerprint(_folder_digest(root, paths), cfg.doc_separator, cfg.roam_val_frac, cfg.seed), build
+    return _fingerprint(_folder_digest(root, paths, cfg.cache_dir), cfg.doc_separator, cfg.roam_val_frac, cfg.seed), build
 
 # %% ../nbs/02c_streams.ipynb #4a08854d
 def _primer_source(cfg: StreamBuildConfig) -> tuple[str, Callable[[], Splits]]:
@@ -155,7 +185,7 @@ def _text_source(cfg: StreamBuildConfig) -> tuple[str, Callable[[], Splits]]:
     def build() -> Splits:
         parts = split_in_order(read_own_text(path, sep=cfg.doc_separator), val_frac=cfg.text_val_frac)
         return {split: [part.encode("utf-8")] for split, part in zip(("train", "val"), parts)}
-    content = _folder_digest(path if path.is_dir() else path.parent, paths)
+    content = _folder_digest(path if path.is_dir() else path.parent, paths, cfg.cache_dir)
     return _fingerprint(path.is_dir(), content, cfg.doc_separator, cfg.text_val_frac), build
 
 # %% ../nbs/02c_streams.ipynb #baba3d6c
