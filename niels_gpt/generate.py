@@ -16,7 +16,7 @@ from torch import Tensor
 
 from .config import ModelConfig
 from .eval import eval_mode
-from .model.decoding import byte_reader
+from .model.decoding_c import byte_reader
 from .model.gpt import GPT
 from .tokenizer import V, encode
 
