@@ -22,6 +22,7 @@ def test_shipped_checkpoint_is_small_and_holds_a_model_only(root):
     state = torch.load(path, weights_only=True)
     assert state["optimizer_state"] is None and "dice" not in state
     assert state["train_cfg"]["total_steps"] >= 3000
+    assert all(torch.equal(w, w.bfloat16().float()) for w in state["model_state"].values() if w.ndim == 2), "decoding reads half the bytes of rounded matrices"
     shape = {"L": 4, "H": 4, "C": 256, "d_ff": 1024}
     assert {name: state["model_cfg"][name] for name in shape} == shape
     assert path.with_suffix(".metrics.jsonl").exists()

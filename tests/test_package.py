@@ -1,6 +1,7 @@
 "The package is in step with the notebooks, the notebooks are fit to commit, and the README tells the truth."
 import importlib
 import inspect
+import functools
 import json
 import re
 import shutil
@@ -95,14 +96,14 @@ def readme_commands(root: Path) -> list[str]:
 def test_readme_commands_exist(root, command):
     "Every command of the README names a target, module or script that is there, with flags that it knows."
     makefile, seen = (root / "Makefile").read_text(), 0
+    usage = functools.cache(lambda *target: command(*target, "--help"))
     for line in readme_commands(root):
         words = line.split()
         if words[0] == "make": assert re.search(rf"^{words[1]}:", makefile, re.MULTILINE), line
         if words[0] == "python" and words[1] != "-c":
             target = words[1:3] if words[1] == "-m" else words[1:2]
-            usage = command(*target, "--help")
-            assert usage.returncode == 0, line
-            for flag in re.findall(r"(?<=\s)--[a-z-]+", line): assert flag in usage.stdout, f"{line}: {flag}"
+            assert usage(*target).returncode == 0, line
+            for flag in re.findall(r"(?<=\s)--[a-z-]+", line): assert flag in usage(*target).stdout, f"{line}: {flag}"
             seen += 1
         for config in re.findall(r"configs/\w+\.json", line): assert (root / config).exists(), line
     assert seen >= 5

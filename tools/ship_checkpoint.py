@@ -14,6 +14,7 @@ from niels_gpt.chat import load_chat_model
 from niels_gpt.checkpoint import load_checkpoint, load_model, save_checkpoint
 from niels_gpt.config import load_json
 from niels_gpt.files import atomic_write
+from niels_gpt.model.decoding_c import round_weights
 from niels_gpt.quiz import ask, check_form, load_questions, tally
 from niels_gpt.terminal import run_command
 
@@ -38,9 +39,11 @@ This card was written by `tools/ship_checkpoint.py` from the run's own record, `
 
 Phases, each going on where the one before it ended: {phases}. Trained on {device} with torch {torch}: {steps:,} steps of {batch:,} bytes, {seen:,} bytes in all, at {last_rate}.
 
+The matrices are rounded to bfloat16 numbers, as the products of the training saw them; a reply then reads half the bytes.
+
 ## Held-out loss
 
-Checkpoint of step {step:,}; {eval_windows} random windows a source, float32.
+Checkpoint of step {step:,}, before rounding; {eval_windows} random windows a source, float32.
 
 | source | nats per byte | bits per byte |
 |---|---:|---:|
@@ -123,7 +126,7 @@ def ship(args: argparse.Namespace) -> None:
     source = args.run / args.which
     state = load_checkpoint(source, device="cpu")
     target = args.out / "niels-gpt.pt"
-    save_checkpoint(target, model_cfg=state["model_cfg"], train_cfg=state["train_cfg"], model=load_model(source), optimizer=None,
+    save_checkpoint(target, model_cfg=state["model_cfg"], train_cfg=state["train_cfg"], model=round_weights(load_model(source)), optimizer=None,
                     step=state["step"], best_val_loss=state["best_val_loss"])
     metrics = target.with_suffix(".metrics.jsonl")
     shutil.copyfile(args.run / "metrics.jsonl", metrics)
