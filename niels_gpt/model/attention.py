@@ -58,34 +58,58 @@ def _strips(
     return [(start, min(start + size, T)) for start in range(0, T, size)]
 
 # %% ../../nbs/04b_attention.ipynb #4a48f2a3
+def _forward_strips(
+    q: Tensor,  # (N, T, D), already over sqrt(D)
+    k: Tensor,  # (N, T, D)
+    v: Tensor,  # (N, T, D), already over the kept share
+    p: float,  # share of the probabilities that dropout takes
+) -> tuple[Tensor, list[Tensor | None]]:  # y (N, T, D); then for each strip its probabilities and its mask, None without dropout
+    "Mix the values, one strip of queries after the other."
+    y, kept = torch.empty_like(v), []
+    for start, end in _strips(q.shape[1]):
+        scores = q[:, start:end] @ k[:, :end].transpose(1, 2)  # (N, strip, end)
+        scores[..., start:] += torch.full((end - start, end - start), -torch.inf, dtype=q.dtype).triu(1)
+        probs = scores.softmax(dim=-1)
+        mask = keep_mask(probs.shape, p, probs.dtype) if p else None
+        y[:, start:end] = (probs * mask if p else probs) @ v[:, :end]
+        kept += [probs, mask]
+    return y, kept
+
+# %% ../../nbs/04b_attention.ipynb #ee9aaebf
+def _backward_strips(
+    dy: Tensor,  # (N, T, D) gradient of y
+    q: Tensor,  # q, k, v as `_forward_strips` had them
+    k: Tensor,
+    v: Tensor,
+    kept: list[Tensor | None],  # as it returned it
+) -> tuple[Tensor, Tensor, Tensor]:  # gradients of q, k, v
+    "Take the gradient of `_forward_strips`, strip by strip."
+    dq, dk, dv = torch.empty_like(q), torch.zeros_like(k), torch.zeros_like(v)
+    for (start, end), probs, mask in zip(_strips(q.shape[1]), kept[::2], kept[1::2]):
+        dprobs = dy[:, start:end] @ v[:, :end].transpose(1, 2)
+        if mask is not None: dprobs *= mask
+        ds = torch._softmax_backward_data(dprobs, probs, -1, probs.dtype)
+        dq[:, start:end] = ds @ k[:, :end]
+        dk[:, :end] += ds.transpose(1, 2) @ q[:, start:end]
+        dv[:, :end] += (probs if mask is None else probs * mask).transpose(1, 2) @ dy[:, start:end]
+    return dq, dk, dv
+
+# %% ../../nbs/04b_attention.ipynb #d274d65f
 class _StripAttention(torch.autograd.Function):
     "`attention_probs(q, k) @ v` for q, k, v of (N, T, D), one strip of queries after the other, with dropout p."
 
     @staticmethod
     def forward(ctx, q: Tensor, k: Tensor, v: Tensor, p: float) -> Tensor:
-        q, v, y, saved = q / math.sqrt(q.shape[-1]), v / kept_share(p), torch.empty_like(v), []
-        for start, end in _strips(q.shape[1]):
-            scores = q[:, start:end] @ k[:, :end].transpose(1, 2)  # (N, strip, end)
-            scores[..., start:] += torch.full((end - start, end - start), -torch.inf, dtype=q.dtype).triu(1)
-            probs = scores.softmax(dim=-1)
-            mask = keep_mask(probs.shape, p, probs.dtype) if p else None
-            y[:, start:end] = (probs * mask if p else probs) @ v[:, :end]
-            saved += [probs, mask]
+        q, v = q / math.sqrt(q.shape[-1]), v / kept_share(p)
+        y, kept = _forward_strips(q, k, v, p)
         ctx.p = p
-        ctx.save_for_backward(q, k, v, *saved)
+        ctx.save_for_backward(q, k, v, *kept)
         return y
 
     @staticmethod
     def backward(ctx, dy: Tensor) -> tuple[Tensor, Tensor, Tensor, None]:
-        q, k, v, *saved = ctx.saved_tensors
-        dq, dk, dv = torch.empty_like(q), torch.zeros_like(k), torch.zeros_like(v)
-        for (start, end), probs, mask in zip(_strips(q.shape[1]), saved[::2], saved[1::2]):
-            dprobs = dy[:, start:end] @ v[:, :end].transpose(1, 2)
-            if ctx.p: dprobs *= mask
-            ds = torch._softmax_backward_data(dprobs, probs, -1, probs.dtype)
-            dq[:, start:end] = ds @ k[:, :end]
-            dk[:, :end] += ds.transpose(1, 2) @ q[:, start:end]
-            dv[:, :end] += (probs * mask if ctx.p else probs).transpose(1, 2) @ dy[:, start:end]
+        q, k, v, *kept = ctx.saved_tensors
+        dq, dk, dv = _backward_strips(dy, q, k, v, kept)
         return dq / math.sqrt(q.shape[-1]), dk, dv / kept_share(ctx.p), None
 
 # %% ../../nbs/04b_attention.ipynb #be36dad4
@@ -132,18 +156,32 @@ class KVCache:
         return self.kv[0, ..., :end, :], self.kv[1, ..., :end, :]
 
 # %% ../../nbs/04b_attention.ipynb #9fc84641
+def _span(x: Tensor, cfg: ModelConfig, cache: KVCache | None) -> tuple[int, int]:
+    "Return the position of the first row of x, and that behind its last. Raises `ValueError` for a wrong shape or a lack of room."
+    if x.ndim != 3 or x.shape[-1] != cfg.C: raise ValueError(f"x must be (B, T, C={cfg.C}), got {tuple(x.shape)}")
+    start = cache.length if cache else 0
+    end = start + x.shape[1]
+    if end > cfg.T: raise ValueError(f"{end} positions are more than the context T={cfg.T}")
+    return start, end
+
+# %% ../../nbs/04b_attention.ipynb #e7d5800b
+def _listen(q: Tensor, k: Tensor, v: Tensor, dropout: Dropout, return_attn: bool) -> tuple[Tensor, Tensor | None]:
+    "Return the mixed values (B, H, T_q, D), and with `return_attn` the probabilities (B, H, T_q, T_k) before dropout."
+    if not return_attn: return fused_attention(q, k, v, dropout=dropout.p if dropout.training else 0.0), None
+    att = attention_probs(q, k)
+    return dropout(att) @ v, att
+
+# %% ../../nbs/04b_attention.ipynb #07ddacf3
 class CausalSelfAttention(nn.Module):
     "Multi-head attention of each position to itself and the past, with RoPE and without biases."
 
     def __init__(self, cfg: ModelConfig):
         super().__init__()
-        self.cfg = cfg
+        self.cfg, self.dropout = cfg, Dropout(cfg.dropout)
         self.qkv = nn.Linear(cfg.C, 3 * cfg.C, bias=False)
         self.proj = nn.Linear(cfg.C, cfg.C, bias=False)
-        self.dropout = Dropout(cfg.dropout)
-        sin, cos = rope_cache(cfg.T, cfg.D, theta=cfg.rope_theta)
-        self.register_buffer("sin", sin, persistent=False)
-        self.register_buffer("cos", cos, persistent=False)
+        tables = rope_cache(cfg.T, cfg.D, theta=cfg.rope_theta)  # sin and cos, not saved: they can be made again
+        for name, table in zip(("sin", "cos"), tables): self.register_buffer(name, table, persistent=False)
 
     def forward(
         self,
@@ -153,17 +191,10 @@ class CausalSelfAttention(nn.Module):
         return_attn: bool = False,
     ) -> Tensor | tuple[Tensor, Tensor]:  # (B, T, C), and with `return_attn` the probabilities (B, H, T, T_k) before dropout
         "Mix the values of the past. Raises `ValueError` for another width, or if more than `cfg.T` positions are read."
-        cfg, start = self.cfg, cache.length if cache else 0
-        if x.ndim != 3 or x.shape[-1] != cfg.C: raise ValueError(f"x must be (B, T, C={cfg.C}), got {tuple(x.shape)}")
-        end = start + x.shape[1]
-        if end > cfg.T: raise ValueError(f"{end} positions are more than the context T={cfg.T}")
-        q, k, v = (split_heads(z, cfg.H) for z in self.qkv(x).chunk(3, dim=-1))  # (B, H, T, D) each
+        start, end = _span(x, self.cfg, cache)
+        q, k, v = (split_heads(z, self.cfg.H) for z in self.qkv(x).chunk(3, dim=-1))  # (B, H, T, D) each
         q, k = apply_rope(q, k, self.sin[:, :, start:end], self.cos[:, :, start:end])
         if cache: k, v = cache.append(k, v)
-        if return_attn:
-            att = attention_probs(q, k)
-            y = self.dropout(att) @ v
-        else:
-            att, y = None, fused_attention(q, k, v, dropout=self.dropout.p if self.training else 0.0)
+        y, att = _listen(q, k, v, self.dropout, return_attn)
         y = self.dropout(self.proj(merge_heads(y)))
         return (y, att) if return_attn else y
