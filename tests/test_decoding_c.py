@@ -71,6 +71,13 @@ def test_one_inexact_number_keeps_all_weights_whole(c):
     assert decoder.model.halves == 0 and torch.allclose(decoder.read(ids[0], model.new_cache()), at_once(model, ids[:1])[0], atol=1e-4)
 
 
+def test_a_model_of_no_numbers_says_so(c):
+    for rounded in (False, True):
+        model, ids = make(SHAPES[0], rounded=rounded)
+        with torch.no_grad(): model.blocks[0].attn.proj.weight[3] = torch.nan
+        assert CDecoder(model, c).read(ids[0], model.new_cache()).isnan().all()
+
+
 def test_readers_take_turns_on_one_cache(c):
     model, ids = make(SHAPES[0])
     cache, got = model.new_cache(), []

@@ -37,7 +37,7 @@ def compiler() -> list[str] | None:  # a command and its arguments
     return next(([name] for name in ("cc", "gcc", "clang") if shutil.which(name)), None)
 
 # %% ../../nbs/05d_decoding_in_c.ipynb #15383774
-_FLAGS = ["-O3", "-fno-math-errno", "-fno-trapping-math", "-fno-signed-zeros", "-fassociative-math", "-fvisibility=protected", "-shared", "-fPIC"]
+_FLAGS = ["-O3", "-fno-math-errno", "-fno-trapping-math", "-fno-signed-zeros", "-fassociative-math", "-ffinite-math-only", "-fvisibility=protected", "-shared", "-fPIC"]
 _ATTEMPTS = [[*_FLAGS, "-march=native"], [*_FLAGS, "-mcpu=native"], ["-O3", "-shared", "-fPIC"]]
 
 def _run(command: Sequence[str], **options) -> str:
@@ -84,11 +84,10 @@ def _open(text: str, settings: tuple) -> ctypes.CDLL | None:
         except OSError: pass  # not there yet, or of no use
         with tempfile.TemporaryDirectory() as folder:
             made = _compile(text, command, folder)
-            library = ctypes.CDLL(str(made))
             try:
                 with atomic_write(kept) as file: file.write(made.read_bytes())
-            except OSError: pass  # compiled again next time
-            return library
+                return ctypes.CDLL(str(kept))
+            except OSError: return ctypes.CDLL(str(made))  # a folder that can not be written: compiled again next time
     except (OSError, RuntimeError, ValueError, subprocess.SubprocessError): return None
 
 def open_c(
@@ -125,9 +124,9 @@ int pack(uint32_t *restrict out, const uint32_t *restrict W, int n_out, int n) {
 }
 void product_halves(float *restrict y, const uint32_t *restrict W, const float *restrict x, int n_out, int n) {
     for (int i = 0; i < n_out; i++, W += n) {
-        float sum = 0;
-        for (int j = 0; j < n; j++) sum += as_float(W[j] << 16) * x[j] + as_float(W[j] & 0xffff0000u) * x[n + j];
-        y[i] = sum;
+        float low = 0, high = 0;
+        for (int j = 0; j < n; j++) low += as_float(W[j] << 16) * x[j], high += as_float(W[j] & 0xffff0000u) * x[n + j];
+        y[i] = low + high;
     }
 }
 """
@@ -162,7 +161,7 @@ void gelu(float *x, int n) {
         float a = fabsf(x[j]) * 0.70710678f, t = 1 / (1 + 0.3275911f * a);
         float p = t * (0.254829592f + t * (-0.284496736f + t * (1.421413741f + t * (-1.453152027f + t * 1.061405429f))));
         float tail = p * exp_below_0(-a * a) / 2;  /* what lies beyond |x| under the normal curve */
-        x[j] = x[j] * (x[j] > 0 ? 1 - tail : tail);
+        x[j] = (x[j] + fabsf(x[j])) / 2 - fabsf(x[j]) * tail;
     }
 }
 """
@@ -181,8 +180,8 @@ void rotate(float *x, const float *sin, const float *cos, int pairs) {
 # %% ../../nbs/05d_decoding_in_c.ipynb #b03e27e3
 _ATTEND = """
 void attend(float *restrict y, const float *restrict q, const float *restrict k, const float *restrict v, float *restrict att, int t, int D) {
-    float top = -INFINITY, sum = 0;
     product(att, k, q, t, D);
+    float top = att[0], sum = 0;
     for (int s = 0; s < t; s++) top = att[s] > top ? att[s] : top;
     for (int s = 0; s < t; s++) sum += att[s] = exp_below_0((att[s] - top) / sqrtf(D));
     for (int d = 0; d < D; d++) y[d] = 0;
