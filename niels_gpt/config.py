@@ -97,16 +97,9 @@ def _check_p_train(p: Any) -> None:
     _require(abs(sum(p.values()) - 1) <= 1e-6, f"p_train must sum to 1, got {sum(p.values()):.6g}")
 
 # %% ../nbs/00_config.ipynb #ccd91256
-PRECISIONS = ("auto", "float32", "bfloat16")
-COMPILE = ("auto", "on", "off")
-
 @dataclass(frozen=True)
 class TrainConfig:
-    """One training run. Raises `ValueError` for a value that can not be used.
-
-    The default precision is float32, so that a config that names none gives the same numbers on every machine;
-    "auto" takes bfloat16 where the hardware is fast at it, and the training command says which it took.
-    """
+    "One training run. Raises `ValueError` for a value that can not be used."
     seed: int = 42
     B: int = 32  # windows a batch
     total_steps: int = 20000
@@ -122,26 +115,33 @@ class TrainConfig:
     weight_decay: float = 0.1  # on matrices only
     beta1: float = 0.9  # AdamW's memory of the gradient
     beta2: float = 0.95  # AdamW's memory of its square
-    precision: str = "float32"  # or "bfloat16": matrix products in half the bits, weights in float32; or "auto"
+    precision: str = "float32"  # same on every machine; "bfloat16": products in half the bits, weights in float32; "auto": if fast here
     compile: str = "auto"  # "on", "off", or "auto": torch.compile on cuda only
     loss_on: str = "all"  # or "replies": in dialogues, only what the assistant says counts
     out_dir: str = "checkpoints"  # where checkpoints and metrics go
 
-    def __post_init__(self):
-        _require_types(self)
-        for name in ("B", "total_steps", "eval_every", "eval_steps", "log_every", "ckpt_every"):
-            _require(getattr(self, name) > 0, f"{name} must be at least 1, got {getattr(self, name)}")
-        for name in ("seed", "warmup_steps", "min_lr", "weight_decay"):
-            _require(getattr(self, name) >= 0, f"{name} must not be negative, got {getattr(self, name)}")
-        for name in ("base_lr", "grad_clip"):
-            _require(getattr(self, name) > 0, f"{name} must be above 0, got {getattr(self, name)}")
-        _require(self.min_lr <= self.base_lr, f"min_lr must not exceed base_lr: {self.min_lr} > {self.base_lr}")
-        for name in ("beta1", "beta2"):
-            _require(0 <= getattr(self, name) < 1, f"{name} must be at least 0 and below 1, got {getattr(self, name)}")
-        for name, words in (("precision", PRECISIONS), ("compile", COMPILE), ("loss_on", ("all", "replies"))):
-            _require(getattr(self, name) in words, f"{name} must be {' or '.join(words)}, got {getattr(self, name)!r}")
-        _require(isinstance(self.out_dir, str) and self.out_dir != "", f"out_dir must name a folder, got {self.out_dir!r}")
-        if self.p_train is not None: _check_p_train(self.p_train)
+    def __post_init__(self): _check_train(self)
+
+# %% ../nbs/00_config.ipynb #ea7fdd74
+PRECISIONS = ("auto", "float32", "bfloat16")
+COMPILE = ("auto", "on", "off")
+
+def _check_train(cfg: TrainConfig) -> None:
+    "Refuse a run that can not be made."
+    _require_types(cfg)
+    for name in ("B", "total_steps", "eval_every", "eval_steps", "log_every", "ckpt_every"):
+        _require(getattr(cfg, name) > 0, f"{name} must be at least 1, got {getattr(cfg, name)}")
+    for name in ("seed", "warmup_steps", "min_lr", "weight_decay"):
+        _require(getattr(cfg, name) >= 0, f"{name} must not be negative, got {getattr(cfg, name)}")
+    for name in ("base_lr", "grad_clip"):
+        _require(getattr(cfg, name) > 0, f"{name} must be above 0, got {getattr(cfg, name)}")
+    _require(cfg.min_lr <= cfg.base_lr, f"min_lr must not exceed base_lr: {cfg.min_lr} > {cfg.base_lr}")
+    for name in ("beta1", "beta2"):
+        _require(0 <= getattr(cfg, name) < 1, f"{name} must be at least 0 and below 1, got {getattr(cfg, name)}")
+    for name, words in (("precision", PRECISIONS), ("compile", COMPILE), ("loss_on", ("all", "replies"))):
+        _require(getattr(cfg, name) in words, f"{name} must be {' or '.join(words)}, got {getattr(cfg, name)!r}")
+    _require(isinstance(cfg.out_dir, str) and cfg.out_dir != "", f"out_dir must name a folder, got {cfg.out_dir!r}")
+    if cfg.p_train is not None: _check_p_train(cfg.p_train)
 
 # %% ../nbs/00_config.ipynb #3b4fd735
 def _checked_sources(name: str, value: Any) -> tuple[str, ...]:
@@ -152,15 +152,20 @@ def _checked_sources(name: str, value: Any) -> tuple[str, ...]:
     _require(len(set(value)) == len(value), f"{name} names a source twice: {', '.join(value)}")
     return tuple(value)
 
-# %% ../nbs/00_config.ipynb #54fad035
+# %% ../nbs/00_config.ipynb #a36590b0
 @dataclass(frozen=True)
-class StreamBuildConfig:
-    "Where the text comes from and how it becomes byte streams. Raises `ValueError` for a value that can not be used."
+class _Places:
+    "Where the texts lie, and where their streams are kept."
     roam_root: str = "data/.roam-data/"  # folder of the user's own notes (*.md)
     primer_path: str = "data/primer.txt"
     primer_val_path: str | None = None  # held-out dialogues; None: a share of those in `primer_path`
     cache_dir: str = "data/cache/streams"
     text: str | None = None  # the user's own: a text file, or a folder of .txt and .md files; it joins the enabled sources
+
+# %% ../nbs/00_config.ipynb #07962cb4
+@dataclass(frozen=True)
+class StreamBuildConfig(_Places):
+    "Where the text comes from and how it becomes byte streams. Raises `ValueError` for a value that can not be used."
     doc_separator: str = "\n\n"  # stands between two documents of a stream
     roam_val_frac: float = 0.1  # share of notes held out
     primer_val_frac: float = 0.1  # share of dialogues held out
@@ -178,26 +183,29 @@ class StreamBuildConfig:
         _require_types(self)
         for name in ("enabled_sources", "required_sources"):
             object.__setattr__(self, name, _checked_sources(name, getattr(self, name)))
-        _require(len(self.enabled_sources) > 0, "enabled_sources must name at least one source")
-        for name in ("roam_val_frac", "primer_val_frac", "text_val_frac"):
-            _require(0 <= getattr(self, name) < 1, f"{name} must be at least 0 and below 1, got {getattr(self, name)}")
-        _require(self.seed >= 0, f"seed must not be negative, got {self.seed}")
-        for name in ("wiki_fallback", "primer_val_path", "text"):
-            value = getattr(self, name)
-            _require(value is None or isinstance(value, str), f"{name} must be a text or null, got {value!r}")
-        for name in ("roam_root", "primer_path", "primer_val_path", "cache_dir", "delimiter", "wiki", "wiki_fallback", "text"):
-            _require(getattr(self, name) != "", f"{name} must not be empty")
+        _check_streams(self)
 
     @property
     def sources(self) -> tuple[str, ...]:
         "Names of the sources that are read: those enabled, and `text` where it names a file or a folder."
         return self.enabled_sources if self.text is None else tuple(dict.fromkeys((*self.enabled_sources, "text")))
 
+# %% ../nbs/00_config.ipynb #abe02609
+def _check_streams(cfg: StreamBuildConfig) -> None:
+    "Refuse shares that are none, and names that are empty."
+    _require(len(cfg.enabled_sources) > 0, "enabled_sources must name at least one source")
+    for name in ("roam_val_frac", "primer_val_frac", "text_val_frac"):
+        _require(0 <= getattr(cfg, name) < 1, f"{name} must be at least 0 and below 1, got {getattr(cfg, name)}")
+    _require(cfg.seed >= 0, f"seed must not be negative, got {cfg.seed}")
+    for name in ("wiki_fallback", "primer_val_path", "text"):
+        value = getattr(cfg, name)
+        _require(value is None or isinstance(value, str), f"{name} must be a text or null, got {value!r}")
+    for name in ("roam_root", "primer_path", "primer_val_path", "cache_dir", "delimiter", "wiki", "wiki_fallback", "text"):
+        _require(getattr(cfg, name) != "", f"{name} must not be empty")
+
 # %% ../nbs/00_config.ipynb #5aea3614
-def to_dict(
-    cfg: Any,  # one of the three configs
-) -> dict[str, Any]:
-    "Return `cfg` as a plain dict that JSON can hold."
+def to_dict(cfg: Any) -> dict[str, Any]:
+    "Return `cfg`, one of the three configs, as a plain dict that JSON can hold."
     return asdict(cfg)
 
 # %% ../nbs/00_config.ipynb #7191e65d
@@ -218,9 +226,7 @@ def _no_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     _require(not twice, f"{', '.join(map(repr, twice))} stands twice in one object")
     return dict(pairs)
 
-def load_json(
-    path: str | Path,
-) -> Any:
+def load_json(path: str | Path) -> Any:
     "Read a JSON file. Raises `FileNotFoundError` or `ValueError` with the file's name and the line of the fault."
     path = Path(path)
     if not path.is_file(): raise FileNotFoundError(f"no such file: {path}")
@@ -266,8 +272,6 @@ def load_run_config(
     return model, train, _build(StreamBuildConfig, streams, f"{path}, data")
 
 # %% ../nbs/00_config.ipynb #db07cdfb
-def load_config_from_json(
-    path: str | Path,
-) -> tuple[ModelConfig, TrainConfig]:
+def load_config_from_json(path: str | Path) -> tuple[ModelConfig, TrainConfig]:
     "Read the model's and the training's part of a config file; see `load_run_config`."
     return load_run_config(path)[:2]
