@@ -6,11 +6,12 @@ import pytest
 import torch
 from conftest import environment
 
+from niels_gpt.c_compiler import compiler, open_c
 from niels_gpt.config import ModelConfig
 from niels_gpt.device import make_generator, seed_everything
 from niels_gpt.generate import generate_ids
 from niels_gpt.model.decoding import Decoder
-from niels_gpt.model.decoding_c import CDecoder, byte_reader, compiler, load_step, open_c, round_weights
+from niels_gpt.model.decoding_c import CDecoder, byte_reader, load_step, round_weights
 from niels_gpt.model.gpt import GPT
 
 SHAPES = [{"T": 64, "C": 32, "L": 2, "H": 2, "d_ff": 64}, {"T": 40, "C": 30, "L": 3, "H": 5, "d_ff": 37}, {"T": 33, "C": 8, "L": 1, "H": 1, "d_ff": 6},
@@ -184,13 +185,14 @@ def test_folder_that_can_not_be_written(c, tmp_path, monkeypatch):
 
 
 def test_kept_library_that_is_spoilt_is_made_anew(c, tmp_path, monkeypatch):
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "a"))
     assert open_c("int seven(void) { return 7; }").seven() == 7
-    (kept,) = (tmp_path / "niels_gpt").iterdir()
-    kept.unlink()
-    kept.write_text("spoilt")
-    monkeypatch.setenv("XDG_CACHE_HOME", f"{tmp_path}/")  # another name: nothing is remembered
-    assert open_c("int seven(void) { return 7; }").seven() == 7 and kept.stat().st_size > 1000
+    (kept,) = (tmp_path / "a/niels_gpt").iterdir()
+    spoilt = tmp_path / "b/niels_gpt" / kept.name
+    spoilt.parent.mkdir(parents=True)
+    spoilt.write_text("spoilt")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "b"))
+    assert open_c("int seven(void) { return 7; }").seven() == 7 and spoilt.read_bytes() == kept.read_bytes()
 
 
 def test_another_process_finds_it_and_says_nothing(c, tmp_path, monkeypatch):
