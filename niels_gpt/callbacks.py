@@ -40,10 +40,7 @@ def place_copy(source: Path, target: Path) -> None:
 class Checkpoints(Callback):
     "Write step_*.pt and latest.pt every `ckpt_every` steps, best.pt at each best evaluation, latest.pt at the end."
 
-    def __init__(
-        self,
-        out_dir: str | Path,
-    ):
+    def __init__(self, out_dir: str | Path):
         self.out_dir, self.latest = Path(out_dir), None
 
     def on_start(self, trainer: Trainer) -> None:
@@ -117,10 +114,7 @@ def run_row(
 class Metrics(Callback):
     "Append every figure of the run to a metrics.jsonl: one row for the run, then one a log and one an evaluation."
 
-    def __init__(
-        self,
-        path: str | Path,
-    ):
+    def __init__(self, path: str | Path):
         self.path = Path(path)
 
     def on_start(self, trainer: Trainer) -> None:
@@ -138,15 +132,29 @@ class Metrics(Callback):
     on_log = on_eval = _append
 
 # %% ../nbs/06e_callbacks.ipynb #6d31a8e7
+def _log_line(trainer: Trainer, row: dict[str, Any]) -> str:
+    "Say loss, learning rate and speed of a log's row, and the time left."
+    left = (trainer.cfg.total_steps - row["step"]) * trainer.cfg.B * trainer.model_cfg.T / row["tokens_per_s"]  # seconds
+    return (f"step {row['step']:>6} | loss {row['loss']:.4f} nats | lr {row['lr']:.2e} | "
+            f"{row['tokens_per_s']:,.0f} tokens/s | {tqdm.format_interval(left)} left")
+
+def _eval_line(row: dict[str, Any]) -> str:
+    "Say the loss on every held-out source, in nats and bits a byte."
+    parts = [f"{name} {loss:.4f} nats = {row['bits_per_byte'][name]:.4f} bits/byte" for name, loss in row["loss"].items()]
+    return f"step {row['step']:>6} | held out: " + (", ".join(parts) or "nothing") + (" | best so far" if row["is_best"] else "")
+
+# %% ../nbs/06e_callbacks.ipynb #11f107b4
+def _say(text: str, bar: tqdm, file: IO[str], *, only_in_logs: bool = False) -> None:
+    "Print `text` where the bar is switched off; else above the bar, unless it is for logs only."
+    if bar.disable: print(text, file=file, flush=True)
+    elif not only_in_logs: bar.write(text, file=file)
+
+# %% ../nbs/06e_callbacks.ipynb #2d791194
 class Progress(Callback):
     "Show the run: a bar with loss, tokens/s and time left in a terminal, plain lines anywhere else."
 
-    def __init__(
-        self,
-        file: IO[str] | None = None,  # None: standard error
-    ):
-        self.file = file or sys.stderr
-        self.bar = None
+    def __init__(self, file: IO[str] | None = None):  # None: standard error
+        self.file, self.bar = file or sys.stderr, None
 
     def on_start(self, trainer: Trainer) -> None:
         "Draw the bar where there is somebody to watch it."
@@ -158,15 +166,12 @@ class Progress(Callback):
 
     def on_log(self, trainer: Trainer, row: dict[str, Any]) -> None:
         "Show loss and rate, and in a log file the time left."
-        left = (trainer.cfg.total_steps - row["step"]) * trainer.cfg.B * trainer.model_cfg.T / row["tokens_per_s"]
         self.bar.set_postfix_str(f"loss {row['loss']:.3f}, {row['tokens_per_s']:,.0f} tokens/s", refresh=False)
-        self._line(f"step {row['step']:>6} | loss {row['loss']:.4f} nats | lr {row['lr']:.2e} | "
-                   f"{row['tokens_per_s']:,.0f} tokens/s | {tqdm.format_interval(left)} left", only_in_logs=True)
+        _say(_log_line(trainer, row), self.bar, self.file, only_in_logs=True)
 
     def on_eval(self, trainer: Trainer, row: dict[str, Any]) -> None:
-        "Show the loss on every held-out source, in nats and bits a byte."
-        parts = [f"{name} {loss:.4f} nats = {row['bits_per_byte'][name]:.4f} bits/byte" for name, loss in row["loss"].items()]
-        self._line(f"step {row['step']:>6} | held out: " + (", ".join(parts) or "nothing") + (" | best so far" if row["is_best"] else ""))
+        "Show the loss on every held-out source."
+        _say(_eval_line(row), self.bar, self.file)
 
     def on_end(self, trainer: Trainer) -> None:
         "Close the bar."
@@ -175,10 +180,6 @@ class Progress(Callback):
     def close(self) -> None:
         "Leave the bar's line, so that what is printed next has one of its own; also after an error."
         if self.bar is not None: self.bar.close()
-
-    def _line(self, text: str, only_in_logs: bool = False) -> None:
-        if self.bar.disable: print(text, file=self.file, flush=True)
-        elif not only_in_logs: self.bar.write(text, file=self.file)
 
 # %% ../nbs/06e_callbacks.ipynb #fbccb2af
 @contextmanager

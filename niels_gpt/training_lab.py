@@ -84,15 +84,9 @@ def live_svg(
 
 # %% ../nbs/06g_training_lab.ipynb #b1c43157
 class LiveRun(Rows):
-    "Shows a run while it runs, at most `per_second` times a second and at its end."
+    "Hands an SVG of a run to `show` while it runs, on the thread that trains: at most `per_second` times a second, and at its end."
 
-    def __init__(
-        self,
-        show: Callable[[str], None],  # is handed an SVG; called on the thread that trains
-        *,
-        per_second: float = 10.0,
-        clock: Callable[[], float] = time.monotonic,
-    ):
+    def __init__(self, show: Callable[[str], None], *, per_second: float = 10.0, clock: Callable[[], float] = time.monotonic):
         super().__init__()
         self.show, self.wait, self.clock = show, 1 / per_second, clock
         self.losses: list[tuple[int, Tensor]] = []
