@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['MOST_BITS', 'MOST_COLUMNS', 'MOST_GROWING', 'WORK_STYLE', 'LEGEND', 'entropy_bits', 'Trace', 'watch', 'why_stopped',
            'reply_speed', 'summary_text', 'candidates', 'plot_reply', 'attention_rows', 'strip_html', 'bars_html',
-           'row_html', 'WorkPanel']
+           'row_html', 'WorkPage', 'WorkPanel']
 
 # %% ../nbs/08b2_inspect.ipynb #61c8b11a
 import contextlib
@@ -29,9 +29,7 @@ from .viz import byte_labels
 if TYPE_CHECKING: from matplotlib.axes import Axes
 
 # %% ../nbs/08b2_inspect.ipynb #ffc178ec
-def entropy_bits(
-    logits: Tensor,  # (..., V)
-) -> Tensor:  # (...) 0 for certainty, 8 for no idea at all (V = 256)
+def entropy_bits(logits: Tensor) -> Tensor:  # (..., V) -> (...): 0 for certainty, 8 for no idea at all (V = 256)
     "Return the entropy of softmax(logits) in bits. Shannon 1948, section 6."
     return torch.special.entr(logits.float().softmax(-1)).sum(-1) / math.log(2)
 
@@ -134,11 +132,8 @@ def plot_reply(ax: "Axes", trace: Trace, *, title: str, most: int = 64) -> None:
     ax.grid(False)
 
 # %% ../nbs/08b2_inspect.ipynb #aa78c647
-def attention_rows(
-    model: GPT,
-    ids: Sequence[int],  # what was read; the last T of it count
-) -> Tensor:  # (L, H, n) float32 on the CPU, n <= T; rows sum to 1
-    "Return how much each head of each layer looks at each byte when the model guesses what follows `ids`."
+def attention_rows(model: GPT, ids: Sequence[int]) -> Tensor:  # (L, H, n) float32 on the CPU; rows sum to 1
+    "Return how much each head of each layer looks at each of the last n <= T `ids` when the model guesses what follows them."
     if not ids: raise ValueError("no bytes to look at: give at least one")
     x = torch.tensor([ids[-model.cfg.T:]], device=model.tok_emb.weight.device)
     with eval_mode(model): _, maps = model(x, return_attn=True)
@@ -212,31 +207,57 @@ def row_html(ids: Sequence[int], row: Tensor, n_prompt: int, name: str = "") -> 
             f'<div class="niels-row" role="img" aria-label="The text read, coloured by attention; most at: {words}">{cells}</div></div>')
 
 # %% ../nbs/08b2_inspect.ipynb #a8bf2ddf
+def _attention_html(model: GPT, trace: Trace, at: int, layer: int, head: int) -> str:
+    "Return what a head looked at when byte `at` of the reply was guessed; see `row_html`."
+    read = trace.ids[:trace.n_prompt + at]
+    row = attention_rows(model, read)[layer, head]
+    cut = len(read) - len(row)  # bytes that had left the context
+    return row_html(read[cut:], row, trace.n_prompt - cut, f"Layer {layer}, head {head}")
+
+# %% ../nbs/08b2_inspect.ipynb #43ff5648
 LEGEND = ('<div class="niels-work niels-legend">A column is one byte, shared out among its likeliest candidates; blue was drawn. The colour beneath is the entropy: '
           f'none for 0 bits, <span style="background:rgba(213,94,0,0.85)">&nbsp;full&nbsp;</span> for {MOST_BITS:g} or more. Pale bytes are the stop sequence.</div>')
 
 def _text_html(text: str) -> str: return f'<div class="niels-work niels-summary" role="note">{html.escape(text)}</div>'
-def _lay_out(panel: "WorkPanel") -> Any:
-    "Return the widgets of `panel` under each other."
+
+def _lay_out(page: "WorkPage") -> Any:
+    "Return the widgets of `page` under each other."
     import ipywidgets as widgets
-    row = widgets.HBox([panel.byte, panel.layer, panel.head], layout={"flex_flow": "row wrap", "overflow": "visible"})
-    parts = [widgets.HTML(WORK_STYLE, layout={"display": "none"}), panel.summary, widgets.HTML(LEGEND), panel.strip, row, panel.bars, panel.row]
+    row = widgets.HBox([page.byte, page.layer, page.head], layout={"flex_flow": "row wrap", "overflow": "visible"})
+    parts = [widgets.HTML(WORK_STYLE, layout={"display": "none"}), page.summary, widgets.HTML(LEGEND), page.strip, row, page.bars, page.row]
     return widgets.VBox(parts, layout={"display": "none", "overflow": "visible"})
 
-# %% ../nbs/08b2_inspect.ipynb #7e15007a
-class WorkPanel:
-    "The switch 'show its work' and the panel that it opens: what a `Trace` tells, as widgets. May be driven from any thread."
+# %% ../nbs/08b2_inspect.ipynb #d707ddda
+class WorkPage:
+    "The switch 'show its work' and the widgets that it opens; they are filled from a `Trace`, and react to nothing yet."
 
     def __init__(self, model: GPT):
         import ipywidgets as widgets
-        self.model, self.trace, self.writing, self._quiet, self._lock = model, None, False, False, threading.RLock()
+        def look(width: int) -> dict[str, Any]: return {"style": {"description_width": "initial"}, "layout": {"width": f"{width}px"}}
+        self.model = model
         self.switch = widgets.Checkbox(False, description="show its work", indent=False, layout={"width": "auto"},
                                        tooltip="candidates, entropy and attention for each byte of the last reply")
         self.summary, self.strip, self.bars, self.row = (widgets.HTML() for _ in range(4))
-        self.byte = widgets.BoundedIntText(0, 0, 0, description="byte of the reply", style={"description_width": "initial"}, layout={"width": "190px"})
-        self.layer = widgets.Dropdown(options=range(model.cfg.L), description="layer", style={"description_width": "initial"}, layout={"width": "110px"})
-        self.head = widgets.Dropdown(options=range(model.cfg.H), description="head", style={"description_width": "initial"}, layout={"width": "110px"})
+        self.byte = widgets.BoundedIntText(0, 0, 0, description="byte of the reply", **look(190))
+        self.layer = widgets.Dropdown(options=range(model.cfg.L), description="layer", **look(110))
+        self.head = widgets.Dropdown(options=range(model.cfg.H), description="head", **look(110))
         self.widget = _lay_out(self)
+
+    def fill(self, trace: Trace | None, *, done: bool) -> None:
+        "Draw `trace`, an empty page for None; byte, layer and head that are chosen count once it is `done`."
+        at = self.byte.value
+        self.summary.value = _text_html(summary_text(trace) if trace else "Nothing to show yet: ask something.")
+        self.strip.value = strip_html(trace, at if done else None, MOST_COLUMNS if done else MOST_GROWING) if trace else ""
+        self.bars.value = bars_html(trace, at) if done else ""
+        self.row.value = _attention_html(self.model, trace, at, self.layer.value, self.head.value) if done else ""
+
+# %% ../nbs/08b2_inspect.ipynb #cf224f93
+class WorkPanel(WorkPage):
+    "A page that draws what is chosen as soon as it is chosen. May be driven from any thread."
+
+    def __init__(self, model: GPT):
+        super().__init__(model)
+        self.trace, self.writing, self._quiet, self._lock = None, False, False, threading.RLock()
         for control in (self.switch, self.byte, self.layer, self.head): control.observe(lambda _: self._quiet or self.draw(), "value")
 
     def show(self, trace: Trace | None, *, writing: bool = False) -> None:
@@ -255,19 +276,5 @@ class WorkPanel:
         with self._lock:
             self.widget.layout.display = "flex" if self.switch.value else "none"
             if not self.switch.value: return
-            try: self._draw()
+            try: self.fill(self.trace, done=self.trace is not None and not self.writing and bool(self.trace.logits))
             except Exception as error: self.summary.value = _text_html(f"error: {type(error).__name__}: {error}")
-
-    def _draw(self) -> None:
-        trace, at = self.trace, self.byte.value
-        done = trace is not None and not self.writing and bool(trace.logits)
-        self.summary.value = _text_html(summary_text(trace) if trace else "Nothing to show yet: ask something.")
-        self.strip.value = strip_html(trace, at if done else None, MOST_COLUMNS if done else MOST_GROWING) if trace else ""
-        self.bars.value = bars_html(trace, at) if done else ""
-        self.row.value = self._row(trace.ids[:trace.n_prompt + at]) if done else ""
-
-    def _row(self, read: list[int]) -> str:
-        layer, head = self.layer.value, self.head.value
-        row = attention_rows(self.model, read)[layer, head]
-        cut = len(read) - len(row)
-        return row_html(read[cut:], row, self.trace.n_prompt - cut, f"Layer {layer}, head {head}")
