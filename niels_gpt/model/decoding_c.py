@@ -221,10 +221,10 @@ def _hand_over(
     for n, b in enumerate(model.blocks):
         qkv, proj, up, down = rest[4 * n:4 * n + 4]
         layers += at(b.norm1.weight, b.norm1.bias, qkv, proj, b.norm2.weight, b.norm2.bias, up, b.mlp.fc.bias, down, b.mlp.proj.bias)
-    alive.append((ctypes.c_void_p * len(layers))(*layers))
+    table = (ctypes.c_void_p * len(layers))(*layers)
     scratch = torch.empty(2 * cfg.C + cfg.T + max(3 * cfg.C, cfg.d_ff), dtype=torch.float32)
     others = at(matrices[0], head, model.norm_f.weight, model.norm_f.bias, attn.sin.float(), attn.cos.float(), scratch)
-    return _Model(cfg.C, cfg.H, cfg.d_ff, cfg.L, cfg.V, cfg.T, packed is not None, ctypes.addressof(alive[len(alive) - len(others) - 1]), *others), alive
+    return _Model(cfg.C, cfg.H, cfg.d_ff, cfg.L, cfg.V, cfg.T, packed is not None, ctypes.addressof(table), *others), [table, *alive]
 
 # %% ../../nbs/05d_decoding_in_c.ipynb #ab801206
 def _kv_addresses(
