@@ -1,13 +1,19 @@
 """Make a run's best checkpoint the one that ships: weights only, its metrics, and a model card from both.
 
 python tools/ship_checkpoint.py --run checkpoints/chat --text TEXT_CARD.json
+
+With --average the mean of several checkpoints ships: the weights of one run at different steps are near enough to each other
+that their mean is a model, too, and often a better one (Izmailov et al. 2018; Wortsman et al. 2022).
 """
 
 import argparse
 import shutil
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
+
+import torch
 
 from niels_gpt.callbacks import read_metrics
 from niels_gpt.chat import load_chat_model
@@ -15,6 +21,7 @@ from niels_gpt.checkpoint import load_checkpoint, load_model, save_checkpoint
 from niels_gpt.config import load_json
 from niels_gpt.files import atomic_write
 from niels_gpt.model.decoding_c import round_weights
+from niels_gpt.model.gpt import GPT
 from niels_gpt.quiz import ask, check_form, load_questions, tally
 from niels_gpt.terminal import run_command
 
@@ -39,11 +46,11 @@ This card was written by `tools/ship_checkpoint.py` from the run's own record, `
 
 Phases, each going on where the one before it ended: {phases}. Trained on {device} with torch {torch}: {steps:,} steps of {batch:,} bytes, {seen:,} bytes in all, at {last_rate}.
 
-The matrices are rounded to bfloat16 numbers, as the products of the training saw them; a reply then reads half the bytes.
+{averaged}The matrices are rounded to bfloat16 numbers, as the products of the training saw them; a reply then reads half the bytes.
 
 ## Held-out loss
 
-Checkpoint of step {step:,}, before rounding; {eval_windows} random windows a source, float32.
+Checkpoint of step {step:,}, {before}; {eval_windows} random windows a source, float32.
 
 | source | nats per byte | bits per byte |
 |---|---:|---:|
@@ -87,6 +94,16 @@ def phases(runs: list[dict[str, Any]]) -> str:
                      f"loss on {run['train'].get('loss_on', 'all')}, {run['train_bytes'].get('primer', 0):,} bytes of primer" for run in runs)
 
 
+@torch.no_grad()
+def average(models: Sequence[GPT]) -> GPT:
+    "Return the first model with the mean of all their weights. Raises `ValueError` where they differ in shape."
+    if len({model.cfg for model in models}) > 1: raise ValueError("only checkpoints of one shape can be averaged")
+    for first, *others in zip(*(model.parameters() for model in models)):
+        for other in others: first += other
+        first /= len(models)
+    return models[0]
+
+
 def examine(checkpoint: Path) -> str:
     "Return the table of right replies by group: new questions at two temperatures, and seen ones."
     model, new, seen = load_chat_model(checkpoint), load_questions("data/eval"), load_questions("data/eval/seen")
@@ -101,8 +118,10 @@ def examine(checkpoint: Path) -> str:
     return head + "\n".join(rows) + f"\n\nForm at temperature 0: {lines[0]}. At 0.7: {lines[1]}."
 
 
-def write_card(path: Path, metrics: Path, step: int, text: dict[str, Any], exam: str) -> None:
-    "Write the model card from the run's metrics and the exam's table."
+def write_card(path: Path, metrics: Path, steps_taken: Sequence[int], text: dict[str, Any], exam: str) -> None:
+    "Write the model card from the run's metrics and the exam's table; the first of `steps_taken` is the run's, the others were averaged in."
+    step, *more = steps_taken
+    averaged = f"The weights are the mean of those at the steps {', '.join(f'{s:,}' for s in sorted(steps_taken))}. " if more else ""
     rows = read_metrics(metrics)
     runs = [row for row in rows if row["kind"] == "run"]
     run = runs[-1]
@@ -115,7 +134,7 @@ def write_card(path: Path, metrics: Path, step: int, text: dict[str, Any], exam:
         shape=settings_table("model", run["model"]), train=settings_table("training, last phase", {k: v for k, v in run["train"].items() if k != "out_dir"}),
         device=run["device"], torch=run["torch"].split("+")[0], steps=steps, batch=batch, seen=steps * batch, step=step,
         last_rate=f"{rates[len(rates) // 2]:,.0f} bytes a second (median)", eval_windows=run["train"]["eval_steps"] * run["train"]["B"],
-        losses=losses, exam=exam, T=run["model"]["T"])
+        losses=losses, exam=exam, T=run["model"]["T"], averaged=averaged, before="before averaging and rounding" if more else "before rounding")
     with atomic_write(path) as file: file.write(card.encode())
 
 
@@ -123,14 +142,15 @@ def ship(args: argparse.Namespace) -> None:
     "Write niels-gpt.pt, .metrics.jsonl and .md into the output folder."
     text = load_json(args.text)
     if set(text) != {"name", "attribution"}: raise ValueError(f"{args.text} must hold the keys name and attribution")
-    source = args.run / args.which
-    state = load_checkpoint(source, device="cpu")
+    sources = [args.run / args.which, *args.average]
+    state, *others = (load_checkpoint(source, device="cpu") for source in sources)
     target = args.out / "niels-gpt.pt"
-    save_checkpoint(target, model_cfg=state["model_cfg"], train_cfg=state["train_cfg"], model=round_weights(load_model(source)), optimizer=None,
+    model = round_weights(average([load_model(source) for source in sources]))
+    save_checkpoint(target, model_cfg=state["model_cfg"], train_cfg=state["train_cfg"], model=model, optimizer=None,
                     step=state["step"], best_val_loss=state["best_val_loss"])
     metrics = target.with_suffix(".metrics.jsonl")
     shutil.copyfile(args.run / "metrics.jsonl", metrics)
-    write_card(target.with_suffix(".md"), metrics, state["step"], text, examine(target))
+    write_card(target.with_suffix(".md"), metrics, [state["step"], *(other["step"] for other in others)], text, examine(target))
     print(f"{target}: step {state['step']}, {target.stat().st_size:,} bytes; with its metrics and its card")
 
 
@@ -139,6 +159,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--run", type=Path, required=True, help="the run's out_dir")
     parser.add_argument("--which", default="best.pt", help="file of the run to ship (default: %(default)s)")
+    parser.add_argument("--average", type=Path, nargs="+", default=[], metavar="FILE", help="checkpoints whose weights are averaged with it")
     parser.add_argument("--text", type=Path, required=True, help='JSON with the "name" and the "attribution" of the encyclopedic text')
     parser.add_argument("--out", type=Path, default=Path("checkpoints"), help="folder to write to (default: %(default)s)")
     args = parser.parse_args()
