@@ -4,7 +4,8 @@
 
 # %% auto #0
 __all__ = ['NAMES', 'CONTROL', 'STYLE', 'SETTLE', 'gather', 'turn_html', 'transcript_html', 'transcript_text', 'status_html',
-           'describe', 'outcome', 'setting_fields', 'apply_settings', 'ChatWindow', 'ChatBox', 'open_chat_box']
+           'describe', 'outcome', 'setting_fields', 'ChatPage', 'ChatWindow', 'SessionWindow', 'ChatBox',
+           'open_chat_box']
 
 # %% ../nbs/08c_chat_box.ipynb #a248905a
 import contextlib
@@ -12,16 +13,14 @@ import html
 import math
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 import ipywidgets as widgets
 import torch
 
-from .chat import ChatSession, clean_message, load_chat_model
+from .chat import ChatSession, apply_settings, clean_message, load_chat_model
 from .chat_format import Message
-from .device import make_generator
-from .generate import check_sampling
 from .inspect_reply import Trace, WorkPanel, watch
 
 # %% ../nbs/08c_chat_box.ipynb #e77f1f70
@@ -55,11 +54,9 @@ STYLE = """<style>
 .niels-chat p { margin: 0; padding: 4px 12px; max-width: 85%; white-space: pre-wrap; overflow-wrap: anywhere; unicode-bidi: isolate }
 .niels-chat .user { align-self: flex-end; background: var(--jp-layout-color2, rgba(127, 127, 127, 0.15)); border-radius: 8px }
 .niels-chat .assistant { align-self: flex-start; border-left: 3px solid var(--jp-brand-color1, #1976d2) }
-.niels-chat-quiet input::placeholder { opacity: 0.6 }
 .niels-chat-quiet > .widget-label { position: absolute; width: 1px !important; height: 1px; overflow: hidden; clip-path: inset(50%) }
-.niels-chat-hint, .niels-chat-status { color: var(--jp-content-font-color2, gray) }
-.niels-chat-error { color: var(--jp-error-color1, #d32f2f); font-weight: 600 }
-</style>"""
+.niels-chat-hint, .niels-chat-status { color: var(--jp-content-font-color2, gray) } .niels-chat-quiet input::placeholder { opacity: 0.6 }
+.niels-chat-error { color: var(--jp-error-color1, #d32f2f); font-weight: 600 }</style>"""
 
 def transcript_html(messages: Sequence[Message], *, busy: bool = False) -> str:
     "Return the turns as HTML, for a page that has read `STYLE`; `busy` says that a reply is still growing."
@@ -73,9 +70,7 @@ def transcript_text(messages: Sequence[Message]) -> str:
     return "\n".join(f"{name}: " + "\n    ".join(lines) for name, lines in turns)
 
 # %% ../nbs/08c_chat_box.ipynb #f8b13b7e
-def status_html(
-    text: str,  # begins with "ready", "writing", "stopped", "error: ", or is a hint
-) -> str:
+def status_html(text: str) -> str:  # text begins with "ready", "writing", "stopped", "error: ", or is a hint
     "Return the status line as HTML; an error is set apart, and a running count is not read out."
     if text.startswith("error: "): how = 'class="niels-chat-error" role="alert"'
     else: how = 'class="niels-chat-status" role="status"' + (' aria-live="off"' if text.startswith("writing") else "")
@@ -104,21 +99,8 @@ def setting_fields(session: ChatSession) -> dict[str, widgets.DOMWidget]:
         "system": widgets.Textarea(session.system, description="what the model is told first", placeholder="no system prompt", rows=3, layout={"width": "98%"}),
     }
 
-# %% ../nbs/08c_chat_box.ipynb #86334584
-def apply_settings(session: ChatSession, values: Mapping[str, Any]) -> None:
-    "Hand the settings, named as in `setting_fields`, to the session: all or, with a `ValueError`, none."
-    check_sampling(**{name: values[name] for name in ("temperature", "top_k", "max_new_tokens")})
-    if not 0 <= values["seed"] < 2**63: raise ValueError(f"seed must lie in 0..2**63-1, got {values['seed']}")
-    old = {name: getattr(session, name) for name in values}
-    for name, value in values.items(): setattr(session, name, value)
-    try: session.prompt([{"role": "user", "content": "?"}])  # does the system prompt leave room?
-    except ValueError:
-        for name, value in old.items(): setattr(session, name, value)
-        raise
-    if session.seed != old["seed"]: session.generator = make_generator(session.seed)
-
 # %% ../nbs/08c_chat_box.ipynb #9392ee44
-def _lay_out(box: "ChatWindow") -> widgets.VBox:
+def _lay_out(box: "ChatPage") -> widgets.VBox:
     "Return the widgets of `box`, arranged: transcript, input and buttons, status, settings, what the switch opens."
     row = {"flex_flow": "row wrap", "align_items": "center", "overflow": "visible"}
     frame = widgets.VBox([box.view], layout={
@@ -130,10 +112,8 @@ def _lay_out(box: "ChatWindow") -> widgets.VBox:
     return widgets.VBox(parts, layout={"max_width": "800px", "overflow": "visible"})
 
 # %% ../nbs/08c_chat_box.ipynb #a0a7e65c
-SETTLE = 0.3  # seconds from Enter until the text that belongs to it must have come
-
-class ChatWindow:
-    "The widgets of a chat box, and how they are filled; it knows of no session."
+class ChatPage:
+    "The widgets of a chat box, and how they are filled; it hears nobody, and knows of no session."
 
     def __init__(self, fields: dict[str, widgets.DOMWidget], work: WorkPanel):
         self.view = widgets.HTML(layout={"flex": "0 0 auto", "width": "auto", "margin": "0 0 auto 0"})
@@ -141,11 +121,11 @@ class ChatWindow:
         self.text = widgets.Text(description="your message", placeholder="Ask niels-gpt, then press Enter", continuous_update=False,
                                  layout={"flex": "1 1 240px", "width": "auto"}).add_class("niels-chat-quiet")
         fields["system"].add_class("niels-chat-quiet")
-        narrow = {"width": "auto"}
-        self.send_button = widgets.Button(description="Send", button_style="primary", layout=narrow)
-        self.stop_button = widgets.Button(description="Stop", tooltip="end this reply", layout=narrow)
-        self.reset_button = widgets.Button(description="Reset", tooltip="forget everything", layout=narrow)
+        self.send_button = widgets.Button(description="Send", button_style="primary", layout={"width": "auto"})
+        self.stop_button = widgets.Button(description="Stop", tooltip="end this reply", layout={"width": "auto"})
+        self.reset_button = widgets.Button(description="Reset", tooltip="forget everything", layout={"width": "auto"})
         self.widget = _lay_out(self)
+        self.show(self.messages, writing=False, status="ready")
 
     def say(self, text: str) -> None:
         "Put `text` into the status line."
@@ -156,6 +136,12 @@ class ChatWindow:
         self.view.value = transcript_html(messages, busy=writing)
         self.send_button.disabled, self.stop_button.disabled, self.reset_button.disabled = writing, not writing, not messages
         self.say(status)
+
+# %% ../nbs/08c_chat_box.ipynb #238f8c92
+SETTLE = 0.3  # seconds from Enter until the text that belongs to it must have come
+
+class ChatWindow(ChatPage):
+    "A page that hears Enter, and that can be kept when its kernel is gone."
 
     def on_enter(self, action: Callable[[], None]) -> None:
         "Call `action` on Enter: when the text comes, which the browser reports after it, or else `SETTLE` seconds later."
@@ -179,37 +165,28 @@ class ChatWindow:
         page = {"text/plain": self.transcript() or "[a chat box: run this cell to open it]", "text/html": self.static_html()}
         return self.widget._repr_mimebundle_(**kwargs) | page
 
-# %% ../nbs/08c_chat_box.ipynb #238f8c92
-class ChatBox(ChatWindow):
-    "A chat window over a session, for the last line of a cell; a thread writes the replies, errors go to the status line."
+# %% ../nbs/08c_chat_box.ipynb #dc54126e
+def _forget(box: "SessionWindow") -> None:
+    "Empty the conversation and the session of an idle `box`; say \"ready\", or what went wrong."
+    box.messages, status = [], "ready"
+    try: box.session.reset()
+    except Exception as error: status = describe(error)
+    box.show([], writing=False, status=status)
+    box.work.show(None)
+
+# %% ../nbs/08c_chat_box.ipynb #06f32c2b
+class SessionWindow(ChatWindow):
+    "A chat window over a session in which one reply at a time is written; it can be stopped, waited for and forgotten."
 
     def __init__(self, session: ChatSession, *, per_second: float = 20):
         super().__init__(setting_fields(session), WorkPanel(session.model))
         self.session, self.per_second = session, per_second
         self._lock, self._stopping, self._idle = threading.Lock(), threading.Event(), threading.Event()
         self._idle.set()
-        self.on_enter(self.send)
-        self.send_button.on_click(lambda _: self.send())
-        self.stop_button.on_click(lambda _: self.stop())
-        self.reset_button.on_click(lambda _: self.reset())
-        self.show(self.messages, writing=False, status="ready")
 
-    def send(self) -> None:
-        "Start a reply to what stands in the input; while one is being written, only say so."
-        if self.stop_button.disabled: self.join(timeout=2)  # the reply is there, its work is just being drawn
-        with self._lock:
-            if not self._idle.is_set(): return self.say("writing: one reply at a time; wait, or press Stop")
-            if not self.text.value.strip(): return self.say("type a message first")
-            try:
-                text = clean_message(self.text.value)
-                apply_settings(self.session, {name: field.value for name, field in self.fields.items()})
-            except Exception as error: return self.say(describe(error))
-            self.messages += [{"role": "user", "content": text}, {"role": "assistant", "content": ""}]
-            self._stopping.clear()
-            self._idle.clear()
-            self.show(self.messages, writing=True, status="writing...")
-            threading.Thread(target=_write_reply, args=(self, text), daemon=True).start()
-        self.text.value = ""
+    def join(self, timeout: float | None = None) -> bool:
+        "Wait until no reply is being written; return whether that came true within `timeout` seconds."
+        return self._idle.wait(timeout)
 
     def stop(self) -> None:
         "End the reply that is being written, if there is one; what has come of it stays."
@@ -224,25 +201,11 @@ class ChatBox(ChatWindow):
         self.stop()
         ended = self.join(timeout=10)
         with self._lock:
-            if not (ended and self._idle.is_set()): return self.say("error: the reply has not ended yet, press Reset again")
-            self.messages, status = [], "ready"
-            try: self.session.reset()
-            except Exception as error: status = describe(error)
-            self.show([], writing=False, status=status)
-            self.work.show(None)
-
-    def join(self, timeout: float | None = None) -> bool:
-        "Wait until no reply is being written; return whether that came true within `timeout` seconds."
-        return self._idle.wait(timeout)
-
-    def ask(self, text: str, *, timeout: float | None = 60) -> bool:
-        "Type and send `text`, and wait for the reply; return whether it ended within `timeout` seconds."
-        self.text.value = text
-        self.send()
-        return self.join(timeout)
+            if ended and self._idle.is_set(): _forget(self)
+            else: self.say("error: the reply has not ended yet, press Reset again")
 
 # %% ../nbs/08c_chat_box.ipynb #f8bcc68d
-def _write_reply(box: ChatBox, text: str) -> None:
+def _write_reply(box: SessionWindow, text: str) -> None:
     "Stream the reply into the last message of `box`, and make the box idle again whatever happens. Runs in a thread."
     session, reply, started, status, why = box.session, box.messages[-1], time.monotonic(), "error: the reply broke off", "failed"
     with watch(session.model, temperature=session.temperature, top_k=session.top_k) as trace:
@@ -259,7 +222,7 @@ def _write_reply(box: ChatBox, text: str) -> None:
             finally: box._idle.set()
 
 # %% ../nbs/08c_chat_box.ipynb #f7475a42
-def _stream_reply(box: ChatBox, text: str, trace: Trace) -> None:
+def _stream_reply(box: SessionWindow, text: str, trace: Trace) -> None:
     "Add the reply to the last message of `box` chunk by chunk; twice a second, tell its speed and show its work."
     reply, started, said = box.messages[-1], time.monotonic(), 0.0
     with contextlib.closing(box.session.stream_reply(text)) as pieces:
@@ -271,6 +234,43 @@ def _stream_reply(box: ChatBox, text: str, trace: Trace) -> None:
             said = seconds
             box.say(f"writing... {len(reply['content'].encode('utf-8')) / said:,.0f} bytes/s")
             box.work.show(trace, writing=True)
+
+# %% ../nbs/08c_chat_box.ipynb #4b95dc8f
+def _start_reply(box: SessionWindow, text: str) -> None:
+    "Enter `text` into the conversation, and have its reply written by a thread; the caller holds the lock."
+    box.messages += [{"role": "user", "content": text}, {"role": "assistant", "content": ""}]
+    box._stopping.clear(), box._idle.clear()
+    box.show(box.messages, writing=True, status="writing...")
+    threading.Thread(target=_write_reply, args=(box, text), daemon=True).start()
+
+# %% ../nbs/08c_chat_box.ipynb #cec127b4
+class ChatBox(SessionWindow):
+    "A chat window over a session, for the last line of a cell; a thread writes the replies, errors go to the status line."
+
+    def __init__(self, session: ChatSession, *, per_second: float = 20):
+        super().__init__(session, per_second=per_second)
+        self.on_enter(self.send)
+        for button, act in ((self.send_button, self.send), (self.stop_button, self.stop), (self.reset_button, self.reset)):
+            button.on_click(lambda _, act=act: act())
+
+    def send(self) -> None:
+        "Start a reply to what stands in the input; while one is being written, only say so."
+        if self.stop_button.disabled: self.join(timeout=2)  # the reply is there, its work is just being drawn
+        with self._lock:
+            if not self._idle.is_set(): return self.say("writing: one reply at a time; wait, or press Stop")
+            if not self.text.value.strip(): return self.say("type a message first")
+            try:
+                text = clean_message(self.text.value)
+                apply_settings(self.session, {name: field.value for name, field in self.fields.items()})
+            except Exception as error: return self.say(describe(error))
+            _start_reply(self, text)
+        self.text.value = ""
+
+    def ask(self, text: str, *, timeout: float | None = 60) -> bool:
+        "Type and send `text`, and wait for the reply; return whether it ended within `timeout` seconds."
+        self.text.value = text
+        self.send()
+        return self.join(timeout)
 
 # %% ../nbs/08c_chat_box.ipynb #3249613a
 def open_chat_box(path: str | None = None, **settings: Any) -> ChatBox:
