@@ -6,6 +6,7 @@
 __all__ = ['BOHR_NAMES', 'UNKNOWN', 'Subject', 'load_subject', 'own_topics', 'fit_topics']
 
 # %% ../nbs/02a3_subject.ipynb #e44b944d
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
@@ -13,7 +14,7 @@ from typing import Any
 
 from .config import load_json
 from .files import find_input
-from .templates import Topic, read_topic
+from .templates import Topic, read_topic, spell_out
 
 # %% ../nbs/02a3_subject.ipynb #f7dc4577
 BOHR_NAMES = {"Niels Bohr": 50, "Bohr": 32, "Niels": 9, "Professor Bohr": 2, "Dr Bohr": 1, "Mr Bohr": 1, "the physicist Niels Bohr": 2, "Nils Bohr": 1, "Neils Bohr": 2}
@@ -63,17 +64,27 @@ def _renamed(texts: Sequence[str], subject: Subject) -> tuple[str, ...]:
     "Return `texts` with the subject's name for Bohr's."
     return tuple(t.replace("Niels Bohr", subject.name).replace("Bohr", subject.short) for t in texts)
 
+# %% ../nbs/02a3_subject.ipynb #56953edb
+_HIM = re.compile(r"\b(he|him|his)\b", re.IGNORECASE)
+
+def _ask_barely(kept: Sequence[Topic], own: Sequence[Topic], bare: Mapping[str, Sequence[str]]) -> list[Topic]:
+    "Return `kept` and `own`, with what the `means` of the `own` ones name as follow-ups; those of `kept` have theirs already."
+    spelled = spell_out([*(replace(t, means={}) for t in kept), *own], bare)
+    return [replace(t, after=s.after) for t, s in zip([*kept, *own], spelled)]
+
 # %% ../nbs/02a3_subject.ipynb #7674cf10
 def fit_topics(
     topics: Sequence[Topic],  # the templates
     facts: Sequence[Mapping[str, Any]],
     subject: Subject,
+    bare: Mapping[str, Sequence[str]] | None = None,  # from `load_bare`, for facts that say what a bare question means after them
 ) -> list[Topic]:
     "Return the topics for `subject`: those of the facts, and of the templates what does not depend on Niels Bohr."
     own = own_topics(facts)
     ids = {topic.id for topic in own}
     kept = [t for t in topics if t.id not in ids]
-    if subject == Subject(): return kept + own
+    if subject == Subject(): return _ask_barely(kept, own, bare or {})
     kept = [replace(t, ask=_renamed(t.ask, subject), answer=_renamed(t.answer, subject)) for t in kept if not t.about_him or t.category == UNKNOWN]
     ids |= {topic.id for topic in kept}
-    return [replace(t, after={id: texts for id, texts in t.after.items() if id in ids}) for t in kept + own]
+    fitting = {kind: [text for text in texts if not _HIM.search(text)] for kind, texts in (bare or {}).items()}
+    return [replace(t, after={id: texts for id, texts in t.after.items() if id in ids}) for t in _ask_barely(kept, own, fitting)]

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from niels_gpt.primer import check_facts, compose_dialogues, join_dialogues, load_facts, load_topics, unasked, write_primer
 from niels_gpt.subject import fit_topics, load_subject
-from niels_gpt.templates import Topic, split_wordings
+from niels_gpt.templates import Topic, load_bare, split_wordings
 from niels_gpt.terminal import run_command
 
 SHOWN = 5  # complaints that the error names
@@ -42,7 +42,7 @@ def parse_args() -> argparse.Namespace:
 def load_checked(args: argparse.Namespace) -> list[Topic]:
     "Return the topics. Raises `ValueError` with the first complaints if an answer says more than the facts."
     facts = load_facts(args.facts)
-    topics = fit_topics(load_topics(args.templates), facts, load_subject(args.facts))
+    topics = fit_topics(load_topics(args.templates), facts, load_subject(args.facts), load_bare(args.templates))
     complaints = check_facts(topics, facts)
     if not complaints: return topics
     more = f"; and {len(complaints) - SHOWN} more" if len(complaints) > SHOWN else ""
