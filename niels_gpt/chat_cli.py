@@ -46,6 +46,7 @@ def read_system(
 
 # %% ../nbs/08b_chat_cli.ipynb #2bfa634a
 CONTROL = {i: 0x2400 + i for i in range(32) if chr(i) not in "\t\n"} | {127: 0x2421}  # control bytes as their pictures
+CONTROL |= dict.fromkeys(range(128, 160), 0xFFFD)  # a second set of them, which some terminals obey, has no pictures
 MARKS = {"length": " [...]", "stopped": " [stopped]"}  # how a reply ended that did not end by itself
 
 def answer(
