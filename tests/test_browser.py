@@ -117,7 +117,7 @@ def check_laboratories(desk: Desk) -> int:
     labs = book(desk.page).locator(".jp-OutputArea-output:has(> .jupyter-widgets)").filter(has=desk.page.locator("[role=slider], input[type=text], textarea"))
     for lab in labs.all():
         before, slider, starter = lab.evaluate(SEEN), lab.locator("[role=slider]"), lab.get_by_role("button", disabled=False)
-        for key in ("ArrowRight", "ArrowLeft"):  # a slider may stand at its end
+        for key in ("ArrowLeft", "ArrowRight", "ArrowRight"):  # a slider may stand at its end, or the text end there
             if not slider.count(): lab.locator("input[type=text], textarea").first.press_sequentially("é "), desk.page.keyboard.press("Tab")
             elif not moved(slider.first, key): continue
             if starter.count(): starter.first.click()
