@@ -121,14 +121,14 @@ def take_chat(page: Page, url: str) -> None:
 def main() -> int:
     "Take the pictures that the command line asks for."
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", nargs="*", default=["mermaid", "chat"], choices=("mermaid", "chat"))
+    parser.add_argument("what", nargs="?", default="both", choices=("mermaid", "chat", "both"))
     args = parser.parse_args()
     PICTURES.mkdir(exist_ok=True)
     with lab_browser.serve_lab() as url, lab_browser.open_browser(lab_browser.find_browser()) as browser:
         page = browser.new_page(viewport={"width": 1000, "height": 1150})
         page.set_default_timeout(120_000)
-        if "mermaid" in args.what: take_mermaid(page, url)
-        if "chat" in args.what: take_chat(page, url)
+        if args.what != "chat": take_mermaid(page, url)
+        if args.what != "mermaid": take_chat(page, url)
     return 0
 
 
