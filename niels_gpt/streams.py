@@ -89,10 +89,16 @@ def _remembered_digest(path: Path, memo: dict[str, list]) -> str:
 # %% ../nbs/02c_streams.ipynb #7b34d68d
 _SETTLED = 2_000_000_000  # nanoseconds; younger changes are not remembered
 
+def _is_memory(pair: object) -> bool:
+    "Return whether `pair` is a signature, four whole numbers, and a digest."
+    match pair:
+        case [[int(), int(), int(), int()], str()]: return True
+    return False
+
 @contextmanager
 def _digests_in(path: Path) -> Iterator[dict[str, list]]:
     "Yield the digests that `path` remembers, and write them back if there are new ones; a broken or missing file counts as empty."
-    try: known = {name: pair for name, pair in load_json(path).items() if isinstance(pair, list) and len(pair) == 2}
+    try: known = {name: pair for name, pair in load_json(path).items() if _is_memory(pair)}
     except (OSError, ValueError, AttributeError): known = {}
     memo = dict(known)
     yield memo
