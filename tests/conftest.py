@@ -44,12 +44,20 @@ def environment(**changes: str) -> dict[str, str]:
 
 
 @pytest.fixture(scope="session")
-def command():
+def command(tmp_path_factory):
     "Run `python ARGS` in the checkout, offline, and return the finished process with its output as text."
-    def run(*args: object, cwd: Path = ROOT, **options) -> subprocess.CompletedProcess:
-        options.setdefault("env", environment())
-        return subprocess.run([sys.executable, *map(str, args)], cwd=cwd, capture_output=True, text=True, timeout=240, **options)
-    return run
+    folder = tmp_path_factory.mktemp("streams")
+    streams = {name: folder / name for name in ("stdin", "stdout", "stderr")}
+    starter = subprocess.Popen([sys.executable, ROOT / "tests/warm_start.py"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment())
+    def run(*args: object, cwd: Path = ROOT, env: dict[str, str] | None = None, input: str = "") -> subprocess.CompletedProcess:
+        for name, path in streams.items(): path.write_text(input if name == "stdin" else "")
+        job = {"args": [str(arg) for arg in args], "cwd": str(cwd), "env": env or environment(), **{name: str(path) for name, path in streams.items()}}
+        print(json.dumps(job), file=starter.stdin, flush=True)
+        code = int(starter.stdout.readline())
+        return subprocess.CompletedProcess(job["args"], code, streams["stdout"].read_text(), streams["stderr"].read_text())
+    yield run
+    starter.stdin.close()
+    starter.wait()
 
 
 def assert_user_error(done: subprocess.CompletedProcess, *words: str) -> None:

@@ -1,11 +1,13 @@
 "A text of one's own as a source, and the precision and the compiler as the training command chooses them."
 import json
+import subprocess
+import sys
 from functools import partial
 from unittest.mock import patch
 
 import pytest
 import torch
-from conftest import environment
+from conftest import ROOT, environment
 
 from niels_gpt.callbacks import read_metrics
 from niels_gpt.config import ModelConfig, TrainConfig, load_run_config
@@ -159,9 +161,11 @@ def test_a_resumed_run_warns_only_if_the_precision_in_use_is_another(call, tiny,
         assert status == 0 and warned == (precision == other), lines
 
 
-def test_without_a_compiler_the_run_goes_on_with_one_warning(command, tiny, tmp_path):
+def test_without_a_compiler_the_run_goes_on_with_one_warning(tiny, tmp_path):
+    "In a process of its own, for torch reads CXX when it is imported."
     env = environment(CXX=str(tmp_path / "no-compiler"), TORCHINDUCTOR_CACHE_DIR=str(tmp_path / "inductor"))
-    done = command("-m", "niels_gpt.train", "--config", tiny(train__total_steps=3, model__L=1), "--compile", "on", env=env)
+    args = ["-m", "niels_gpt.train", "--config", tiny(train__total_steps=3, model__L=1), "--compile", "on"]
+    done = subprocess.run([sys.executable, *args], cwd=ROOT, env=env, capture_output=True, text=True, timeout=240)
     assert done.returncode == 0, done.stderr
     assert sum(line.startswith("warning: torch.compile fails here") for line in done.stderr.splitlines()) == 1
     assert "Traceback" not in done.stderr and run_row(tmp_path / "out")["compiled"] is False
