@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['ROLES', 'Message', 'DEFAULT_SYSTEM_PROMPT', 'STOP_SEQUENCES', 'format_chat', 'parse_chat', 'extract_assistant_reply',
-           'prompt_bytes', 'fit_to_context']
+           'show_controls', 'prompt_bytes', 'fit_to_context']
 
 # %% ../nbs/01b_chat_format.ipynb #d5231736
 import re
@@ -65,6 +65,14 @@ def extract_assistant_reply(
     if last is None: raise ValueError("no 'assistant: ' tag stands at the start of a line")
     end = tags[last + 1].start() if last + 1 < len(tags) else len(text)
     return text[tags[last].end():end].strip()
+
+# %% ../nbs/01b_chat_format.ipynb #657ac6d8
+_PICTURES = {i: 0x2400 + i for i in range(32) if chr(i) not in "\t\n"} | {127: 0x2421}  # U+2400, U+2401, ...
+_PICTURES |= dict.fromkeys(range(128, 160), 0xFFFD)  # the mark for a character that can not be shown
+
+def show_controls(text: str) -> str:
+    "Return `text` with pictures for its control characters, all but tabs and line breaks, so that no screen obeys them."
+    return text.translate(_PICTURES)
 
 # %% ../nbs/01b_chat_format.ipynb #8b3913fc
 def prompt_bytes(

@@ -161,21 +161,24 @@ def load_bare(
     return {kind: texts for path in sorted(find_input(folder).glob("*.json")) for kind, texts in _read_file(path)[1].items()}
 
 # %% ../nbs/02a2_templates.ipynb #3c401a7a
-def _words(text: str) -> set[str]:
-    "Return the words of a wording, those of all its alternatives."
-    return set(re.findall(r"\w+", PLACEHOLDER.sub("he", text).lower()))
+def _words(text: str) -> list[str]:
+    "Return the words of a wording in lower case, those of all its alternatives."
+    return re.findall(r"\w+", PLACEHOLDER.sub("he", text).lower())
 
 def near_copies(
     texts: Sequence[str],  # wordings of one topic
     *,
-    share: float = 0.7,  # of the words that two wordings have, so much in common makes them near copies
+    share: float = 0.7,  # of the words that two wordings have, so much in common makes them near copies, as does a reading
 ) -> list[list[str]]:
     "Return `texts` in groups, such that no two near copies stand in different groups. Jaccard 1901."
-    words = {text: _words(text) for text in texts}
+    words = {text: set(_words(text)) for text in texts}
+    readings = {text: {tuple(_words(reading)) for reading in all_readings(text)} for text in texts}
+    def alike(a: str, b: str) -> bool:
+        return len(words[a] & words[b]) >= share * len(words[a] | words[b]) or not readings[a].isdisjoint(readings[b])
     groups: list[list[str]] = []
     for text in texts:
-        near = [g for g in groups if any(len(words[text] & words[t]) >= share * len(words[text] | words[t]) for t in g)]
-        groups = [g for g in groups if g not in near] + [[text, *itertools.chain(*near)]]
+        near = [group for group in groups if any(alike(text, other) for other in group)]
+        groups = [group for group in groups if group not in near] + [[text, *itertools.chain(*near)]]
     return groups
 
 # %% ../nbs/02a2_templates.ipynb #0d6f2667
