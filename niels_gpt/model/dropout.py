@@ -9,7 +9,6 @@ __all__ = ['kept_share', 'keep_mask', 'dropout', 'Dropout']
 import math
 from collections.abc import Sequence
 
-import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -23,13 +22,6 @@ def kept_share(
     "Return the share of numbers that `keep_mask` keeps: 1 - p, to the next multiple of 2**-16."
     return 1 - round(p * _LEVELS) / _LEVELS
 
-# %% ../../nbs/04a2_dropout.ipynb #b43f618a
-def _random_int16(n: int) -> Tensor:
-    "Return n random numbers (n,) int16, each value equally likely; torch's global generator gives the seed."
-    seed = torch.randint(2**63 - 1, ()).item()
-    draws = np.random.SFC64(seed).random_raw((n + 3) // 4)  # 64 bits are four numbers
-    return torch.from_numpy(draws.view(np.int16)[:n])
-
 # %% ../../nbs/04a2_dropout.ipynb #cb811eea
 _ONE = 0x3F80  # the bits of 1.0 in bfloat16
 
@@ -38,9 +30,10 @@ def keep_mask(
     p: float,  # probability to be dropped
     dtype: torch.dtype = torch.bool,  # of the numbers to be masked
 ) -> Tensor:  # on the CPU; 0.0 and 1.0 for bfloat16, else bool
-    "Return which numbers to keep; torch's global generator gives the seed."
-    threshold = round(p * _LEVELS) - _LEVELS // 2
-    coins = _random_int16(math.prod(shape)).view(shape)
+    "Return which numbers to keep; torch's global generator draws 64 bits for four of them."
+    n, threshold = math.prod(shape), round(p * _LEVELS) - _LEVELS // 2
+    draws = torch.empty((n + 3) // 4, dtype=torch.int64).random_(-2**63, None)
+    coins = draws.view(torch.int16)[:n].view(shape)
     return coins.ge_(threshold).mul_(_ONE).view(dtype) if dtype == torch.bfloat16 else coins >= threshold
 
 # %% ../../nbs/04a2_dropout.ipynb #226aad54
