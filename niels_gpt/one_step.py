@@ -27,7 +27,8 @@ def products_in(
     precision: str,  # "bfloat16", or "float32" to leave all as it is
     device: str,  # "cpu", "cuda" or "mps"
 ) -> AbstractContextManager:  # for a `with`
-    "Return a context in which matrix products are made in `precision`."
+    "Return a context in which matrix products are made in `precision`. Raises `ValueError` for another word."
+    if precision not in ("float32", "bfloat16"): raise ValueError(f"precision must be float32 or bfloat16 here, got {precision!r}")
     return torch.autocast(device, torch.bfloat16) if precision == "bfloat16" else nullcontext()
 
 # %% ../nbs/06c2_one_step.ipynb #48eb2324

@@ -22,7 +22,8 @@ from torch import Tensor, nn
 from .batching import get_batch
 from .callbacks import run_row
 from .eval import bits_per_byte
-from .trainer import Callback, RunState, Trainer, train_on_batch
+from .one_step import train_on_batch
+from .trainer import Callback, RunState, Trainer
 
 if TYPE_CHECKING: from ipywidgets import VBox
 

@@ -6,7 +6,7 @@ from niels_gpt.config import ModelConfig, TrainConfig
 from niels_gpt.device import make_generator
 from niels_gpt.eval import next_byte_loss
 from niels_gpt.model import GPT
-from niels_gpt.trainer import build_optimizer
+from niels_gpt.one_step import build_optimizer
 
 SMALL = ModelConfig(T=32, C=64, L=2, H=4, d_ff=128, dropout=0.0)
 

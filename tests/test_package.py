@@ -13,7 +13,7 @@ import pytest
 
 MODULES = ["batching", "c_compiler", "callbacks", "chat", "chat_box", "chat_cli", "chat_format", "checkpoint", "compare_run", "config", "data", "device",
            "eval", "exercises", "files", "generate", "inspect_reply", "look_inside", "lr_schedule", "model.attention", "model.blocks",
-           "model.decoding", "model.decoding_c", "model.dropout", "model.gpt", "model.rope", "mutations", "own_text", "primer", "quiz", "scaling", "streams",
+           "model.decoding", "model.decoding_c", "model.dropout", "model.gpt", "model.rope", "mutations", "one_step", "own_text", "primer", "quiz", "scaling", "streams",
            "subject", "templates", "terminal", "tokenizer", "train", "trainer", "training_lab", "viz"]
 
 

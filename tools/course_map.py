@@ -29,7 +29,7 @@ BEST = {  # words of the cell that draws a chapter's best picture; without an en
     "00_config": "Width is the dearest", "00d_plots": "After t comes h", "01a_tokenizer": "A character costs", "02a2_templates": "Grouped: no held-out",
     "02a_sources": "Dialogues are about as long", "02b_primer": "A context of 512", "02c_streams": "The mix decides", "03_batching": "one unbroken window",
     "04a_rope": "Fast pairs tell", "04b_attention": "With the mask: only the past", "05a_blocks": "The MLP stays in its place", "05b_gpt": "Copying: every head",
-    "06a_lr_schedule": "half a cosine down, then flat", "06b_evaluation": "Held-out wiki sample", "06d_training": "In 300 steps",
+    "06a_lr_schedule": "half a cosine down, then flat", "06b_evaluation": "Held-out wiki sample", "06c2_one_step": "Gradients differ a hundredfold", "06d_training": "In 300 steps",
     "06f_train_command": "One record for both", "06g_training_lab": "Asleep, downhill", "07_generation": "Every path that keeps",
     "07c_look_inside": "Every head has its own way", "08a_chat": "A chat is one text", "08c_chat_box": "The reply as dice", "09_scaling": "the activations outweigh",
 }
