@@ -6,7 +6,9 @@ import sys
 from pathlib import Path
 
 import pytest
+from warm_kernels import lend_kernels
 
+lend_kernels()
 ROOT = Path(__file__).resolve().parent.parent
 TINY = {
     "model": {"T": 32, "C": 32, "L": 2, "H": 2, "d_ff": 64, "dropout": 0.1},
