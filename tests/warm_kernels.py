@@ -57,6 +57,7 @@ def lend_kernels() -> None:
 def become_kernel(job: dict) -> None:
     "Be the kernel that `job` asks for, until somebody ends it."
     from ipykernel.kernelapp import IPKernelApp
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # a kernel wants to know how its own children ended
     nowhere = os.open(os.devnull, os.O_RDWR)
     for stream in range(3): os.dup2(nowhere, stream)
     os.chdir(job["cwd"])
