@@ -40,7 +40,9 @@ def status(job: dict) -> int:
         run(job)
         return 0
     except SystemExit as stop:
-        return stop.code if isinstance(stop.code, int) else 0 if stop.code is None else 1
+        if stop.code is None or isinstance(stop.code, int): return stop.code or 0
+        print(stop.code, file=sys.stderr)
+        return 1
     except BaseException:
         traceback.print_exc()
         return 1

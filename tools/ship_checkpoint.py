@@ -60,9 +60,9 @@ Checkpoint of step {step:,}, {before}; {eval_windows} random windows a source, f
 
 `python -m niels_gpt.quiz` asks the questions in `data/eval/`, none of which stands in the primer (but for some of up to three
 words), each in a conversation of its own with the default system prompt. Some of them were looked at while the model was trained.
-The second exam, `data/eval/second/`, was written late, without a look at the first or at the primer, and nothing was changed
-after it was asked; a quarter of its questions happens to stand in the primer. "Seen" are questions in `data/eval/seen/`, which
-all do. Right replies, and the temperature in front:
+The second exam, `data/eval/second/`, was written late, without a look at the first or at the primer; after it was asked no
+question was changed and nothing was trained, but weights were averaged, how being chosen by the first exam. A quarter of its
+questions happens to stand in the primer. "Seen" are questions in `data/eval/seen/`, which all do. Right replies, by exam and temperature:
 
 {exam}
 
