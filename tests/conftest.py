@@ -6,10 +6,11 @@ import sys
 from pathlib import Path
 
 import pytest
-from warm_kernels import lend_kernels
+from warm_start import Starter, lend_kernels
 
 if sys.platform == "linux": lend_kernels()
 ROOT = Path(__file__).resolve().parent.parent
+TIMEOUT = 240  # seconds, for a command
 TINY = {
     "model": {"T": 32, "C": 32, "L": 2, "H": 2, "d_ff": 64, "dropout": 0.1},
     "train": {"B": 4, "total_steps": 60, "eval_every": 20, "eval_steps": 2, "log_every": 8, "ckpt_every": 25,
@@ -50,21 +51,17 @@ def command(tmp_path_factory):
     "Run `python ARGS` in the checkout, offline, and return the finished process with its output as text."
     if sys.platform != "linux":  # where a fork is not safe once libraries are loaded
         def plain(*args: object, cwd: Path = ROOT, env: dict[str, str] | None = None, input: str = "") -> subprocess.CompletedProcess:
-            return subprocess.run([sys.executable, *map(str, args)], cwd=cwd, env=env or environment(), input=input, capture_output=True, text=True, timeout=240)
+            return subprocess.run([sys.executable, *map(str, args)], cwd=cwd, env=env or environment(), input=input, capture_output=True, text=True, timeout=TIMEOUT)
         yield plain
         return
-    folder = tmp_path_factory.mktemp("streams")
-    streams = {name: folder / name for name in ("stdin", "stdout", "stderr")}
-    starter = subprocess.Popen([sys.executable, ROOT / "tests/warm_start.py"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment())
+    folder, starter = tmp_path_factory.mktemp("streams"), Starter("commands", environment())
+    stdin, stdout, stderr = streams = [folder / name for name in ("stdin", "stdout", "stderr")]
     def run(*args: object, cwd: Path = ROOT, env: dict[str, str] | None = None, input: str = "") -> subprocess.CompletedProcess:
-        for name, path in streams.items(): path.write_text(input if name == "stdin" else "")
-        job = {"args": [str(arg) for arg in args], "cwd": str(cwd), "env": env or environment(), **{name: str(path) for name, path in streams.items()}}
-        print(json.dumps(job), file=starter.stdin, flush=True)
-        code = int(starter.stdout.readline())
-        return subprocess.CompletedProcess(job["args"], code, streams["stdout"].read_text(), streams["stderr"].read_text())
+        for path in streams: path.write_text(input if path == stdin else "")
+        code = starter.start([*map(str, args)], str(cwd), env or environment(), [*map(str, streams)], TIMEOUT)
+        return subprocess.CompletedProcess(args, code, stdout.read_text(), stderr.read_text())
     yield run
-    starter.stdin.close()
-    starter.wait()
+    starter.end()
 
 
 def assert_user_error(done: subprocess.CompletedProcess, *words: str) -> None:

@@ -6,6 +6,7 @@ The pictures are kept in the folder that BROWSER_SHOTS names.
 import contextlib
 import os
 import re
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,6 +26,7 @@ if not lab_browser.find_browser():
     pytest.skip(text, allow_module_level=True)
 
 pytestmark = pytest.mark.browser
+WARM = f"import sys; sys.path.insert(0, {str(ROOT / 'tests')!r}); from warm_start import lend_kernels; lend_kernels(at_once=True)"
 CHAT = "08c_chat_box"
 CHAPTERS = sorted(path.stem for path in (ROOT / "nbs").glob("[!._]*.ipynb"))
 QUIET = r"to activate\.$|^Could not restore the debugger state"  # complaints of Lab itself: a slow machine, a kernel that is ended
@@ -48,7 +50,7 @@ def desk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Desk]:
     "Lab, open at the map of the course."
     shots = Path(os.environ.get("BROWSER_SHOTS") or tmp_path_factory.mktemp("shots"))
     shots.mkdir(parents=True, exist_ok=True)
-    with lab_browser.serve_lab() as url, lab_browser.open_browser(lab_browser.find_browser()) as browser:
+    with lab_browser.serve_lab(WARM if sys.platform == "linux" else "") as url, lab_browser.open_browser(lab_browser.find_browser()) as browser:
         page, complaints = browser.new_page(viewport={"width": 1200, "height": 1000}), []
         page.set_default_timeout(60_000)
         page.on("console", lambda m: m.type == "error" and not re.search(QUIET, m.text) and complaints.append(m.text))

@@ -115,8 +115,11 @@ def drop_outputs(path: Path) -> None:
 
 
 @contextlib.contextmanager
-def serve_lab() -> Iterator[str]:
-    "Serve the project by JupyterLab, with copies of the notebooks, without outputs, so that none can be changed; yield its address."
+def serve_lab(config: str = "") -> Iterator[str]:
+    """Serve the project by JupyterLab, with copies of the notebooks, without outputs, so that none can be changed; yield its address.
+
+    `config` is Python that the server runs as its configuration.
+    """
     with tempfile.TemporaryDirectory() as tmp:
         home, work = Path(tmp), Path(tmp) / "work"
         shutil.copytree(ROOT / "nbs", work / "nbs", ignore=shutil.ignore_patterns(".*", "_*"))
@@ -124,6 +127,8 @@ def serve_lab() -> Iterator[str]:
         for path in ROOT.glob("[!._]*"):
             if path.name != "nbs": (work / path.name).symlink_to(path)
         write_settings(home / "settings")
+        (home / "config").mkdir()
+        (home / "config/jupyter_server_config.py").write_text(config)
         options = ["--no-browser", "--ServerApp.port_retries=0", "--IdentityProvider.token=", "--ServerApp.disable_check_xsrf=True",
                    "--ServerApp.allow_root=True", "--ServerApp.ip=127.0.0.1"]
         with serve("jupyterlab", *options, folder=work, home=home) as url: yield url
