@@ -14,27 +14,29 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 # %% ../../nbs/04a2_dropout.ipynb #46b24ecc
-_LEVELS = 1 << 16  # values of the 16 random bits that decide about one number
+_LEVELS = 256  # values of the 8 random bits that decide about one number
+
+def _n_dropped(p: float) -> int:
+    "Return how many of the values are dropped: none for p = 0 only, and never all."
+    return min(max(round(p * _LEVELS), int(p > 0)), _LEVELS - 1)
 
 def kept_share(
     p: float,  # 0 <= p < 1
 ) -> float:
-    "Return the share of numbers that `keep_mask` keeps: 1 - p, to the next multiple of 2**-16."
-    return 1 - round(p * _LEVELS) / _LEVELS
+    "Return the share of numbers that `keep_mask` keeps: 1 - p, to the next multiple of 1/256 that is not 0, nor 1 but for p = 0."
+    return 1 - _n_dropped(p) / _LEVELS
 
 # %% ../../nbs/04a2_dropout.ipynb #cb811eea
-_ONE = 0x3F80  # the bits of 1.0 in bfloat16
-
 def keep_mask(
     shape: Sequence[int],
     p: float,  # probability to be dropped
-    dtype: torch.dtype = torch.bool,  # of the numbers to be masked
-) -> Tensor:  # on the CPU; 0.0 and 1.0 for bfloat16, else bool
-    "Return which numbers to keep; torch's global generator draws 64 bits for four of them."
-    n, threshold = math.prod(shape), round(p * _LEVELS) - _LEVELS // 2
-    draws = torch.empty((n + 3) // 4, dtype=torch.int64).random_(-2**63, None)
-    coins = draws.view(torch.int16)[:n].view(shape)
-    return coins.ge_(threshold).mul_(_ONE).view(dtype) if dtype == torch.bfloat16 else coins >= threshold
+    dtype: torch.dtype = torch.int8,  # of the numbers to be masked
+) -> Tensor:  # zeros and ones on the CPU, in bfloat16 for bfloat16, else in int8
+    "Return which numbers to keep; torch's global generator draws 64 bits for eight of them."
+    n, threshold = math.prod(shape), _n_dropped(p) - _LEVELS // 2
+    draws = torch.empty((n + 7) // 8, dtype=torch.int64).random_(-2**63, None)
+    mask = draws.view(torch.int8)[:n].view(shape).ge_(threshold)
+    return mask.to(dtype) if dtype == torch.bfloat16 else mask
 
 # %% ../../nbs/04a2_dropout.ipynb #226aad54
 def dropout(
