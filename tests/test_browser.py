@@ -119,12 +119,12 @@ def check_laboratories(desk: Desk) -> int:
     labs = book(desk.page).locator(".jp-OutputArea-output:has(> .jupyter-widgets)").filter(has=desk.page.locator("[role=slider], input[type=text], textarea"))
     for lab in labs.all():
         before, slider, starter = lab.evaluate(SEEN), lab.locator("[role=slider]"), lab.get_by_role("button", disabled=False)
-        for key in ("ArrowLeft", "ArrowLeft", "ArrowRight", "ArrowRight", "ArrowRight"):  # a slider may stand at its end, the text may end there, and a first move may be lost
+        for key in ("ArrowLeft", "ArrowRight", "ArrowRight"):  # a slider may stand at its end, or the text end there
             if not slider.count(): lab.locator("input[type=text], textarea").first.press_sequentially("é "), desk.page.keyboard.press("Tab")
             elif not moved(slider.first, key): continue
             if starter.count(): starter.first.click()
             with contextlib.suppress(lab_browser.TimeoutError):
-                desk.page.wait_for_function(f"([root, before]) => ({SEEN})(root) !== before", arg=[lab.element_handle(), before], timeout=20_000)
+                desk.page.wait_for_function(f"([root, before]) => ({SEEN})(root) !== before", arg=[lab.element_handle(), before], timeout=30_000)
                 break
         else: raise AssertionError(f"a laboratory does not answer: {lab.inner_text()[:200]!r}")
     assert book(desk.page).locator(lab_browser.ERRORS).all_inner_texts() == [] and desk.complaints == []
