@@ -13,6 +13,7 @@ from niels_gpt.primer import fill
 from niels_gpt.quiz import ask, check_form, load_questions, tally
 from niels_gpt.templates import load_facts, load_topics
 from niels_gpt.terminal import run_command
+from ship_checkpoint import FOLDERS
 
 
 def count_answers(primer: str, templates: str) -> Counter:
@@ -38,7 +39,7 @@ def main(args: argparse.Namespace) -> None:
     "Examine, checkpoint by checkpoint, and write the record."
     primer = load_primer_text(args.primer)
     counts, facts = count_answers(primer, args.templates), [f["id"] for f in load_facts(args.facts)]
-    exams = {name: load_questions(folder) for name, folder in (("new", "data/eval"), ("second", "data/eval/second"), ("seen", "data/eval/seen"))}
+    exams = {name: load_questions(folder) for name, folder in FOLDERS.items()}
     asked = {name: Counter(q.about for q in questions if q.group == "facts") for name, questions in exams.items()}
     run = [row for row in read_metrics(Path(args.run) / "metrics.jsonl") if row["kind"] == "run"][-1]
     record = {"start": args.start, "bytes_per_step": run["train"]["B"] * run["model"]["T"] * run["p"]["primer"], "primer_bytes": len(primer.encode()), "answers": {id: counts[id] for id in facts}, "asked": asked, "rows": []}
