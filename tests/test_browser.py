@@ -84,6 +84,7 @@ def committed(name: str) -> tuple[int, int, int]:
             sum(o.get("name") == "stderr" for o in outputs))
 
 
+HERE, ELSEWHERE = (tuple(name for name in CHAPTERS if name != CHAT)[i::2] for i in range(2))  # test_browser_2.py opens the others: two files, two workers
 COMMITTED = {name: committed(name) for name in CHAPTERS}  # read once: somebody may be at work on a chapter
 
 
@@ -131,14 +132,19 @@ def check_laboratories(desk: Desk) -> int:
     return labs.count()
 
 
-@pytest.mark.parametrize("name", [name for name in CHAPTERS if name != CHAT])
-def test_chapter_runs_in_lab(desk, name):
+def check_all(desk: Desk, name: str) -> None:
+    "Open, run, check and close a chapter, and move its laboratories."
     with chapter(desk, name):
         check_chapter(desk, name)
         print("laboratories:", check_laboratories(desk))
         if name == "index":
             assert book(desk.page).locator(".jp-RenderedMermaid img").evaluate("e => e.complete && e.clientWidth") > 500, "the way of the data is not drawn"
             desk.picture("map")
+
+
+@pytest.mark.parametrize("name", HERE)
+def test_chapter_runs_in_lab(desk, name):
+    check_all(desk, name)
 
 
 @pytest.fixture(scope="module")
