@@ -208,7 +208,7 @@ def test_stop_ends_a_reply(desk, box):
         if os.getloadavg()[0] < 1: assert ms < 200  # on a quiet machine
         assert not box.button("Send").is_disabled() and box.button("Stop").is_disabled()
     finally:
-        for name, value in (("temperature", "0.9"), ("top-k", "50"), ("reply length", "256")): box.fill(name, value)
+        for name, value in (("temperature", "0.3"), ("top-k", "50"), ("reply length", "256")): box.fill(name, value)
 
 
 def test_its_work_is_shown(desk, box):
