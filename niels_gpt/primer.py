@@ -41,19 +41,22 @@ _ASKING = (
     "I am preparing a talk, so please be exact. ", "We had a quiz yesterday and I did not know this. ", "Just curious: ", "I always forget this. ",
     "I need this for my homework. ", "My friend and I had an argument about it. ", "This may be a silly question. ", "I heard something on the radio. ",
     "I am new to all this. ", "I looked in a book but could not find it. ", "Let me ask you something. ", "There is one thing that I have wanted to ask for a long time. ",
-    "Next question: ", "Thanks. ", "Great, thanks! ", "Interesting. ", "I see. ", "And now: ", "Another question: ", "Good. ", "Wow. ", "Thank you. ",
+    "I wonder: ", "Sorry to bother you. ", "Short answer, please: ", "A riddle for you: ", "Help me out: ", "Do you happen to know? ", "Listen: ",
 )
-_N_LATER = 10  # so many at the end of `_ASKING` refer to what was said, and do not open a dialogue
-_CLOSING = (" Thanks.", " Thank you.", " Thanks in advance!", " Please.", " I forgot.", " Do you know?", " Be brief.", " In one sentence, please.", " I am curious.", " Thx")
+_REPLYING = (
+    "Next question: ", "Thanks. ", "Great, thanks! ", "Interesting. ", "I see. ", "And now: ", "Another question: ", "Good. ", "Wow. ", "Thank you. ",
+    "Sorry, ", "Ah, ", "Oh! ", "Got it. ", "Hm, ", "ok, ", "Cool. ", "Nice. ", "One more: ", "Please, ", "Fine. ", "Aha. ",
+)
+_CLOSING = (" Thanks.", " Thank you.", " Thanks in advance!", " Please.", " I forgot.", " Do you know?", " Be brief.", " In one sentence, please.", " I am curious.", " Thx", " Thanks!")
 
 # %% ../nbs/02b_primer.ipynb #4104cbd1
 _BEGGING = re.compile(r"please|^(And|Any|Do|Did|Can|Could|Would|Will|I|Tell)\b", re.IGNORECASE)
 
-def _polite(rng: random.Random, text: str, *, opening: bool) -> str:
+def _polite(rng: random.Random, text: str, *, opening: bool, follows: bool) -> str:
     "Put a greeting, a reason, a request or thanks around `text`, now and then, where that is good grammar."
     begs = _BEGGING.search(text) is not None
     if opening and rng.random() < 0.06: text = rng.choice(_GREETINGS) + text
-    elif rng.random() < 0.12: text = rng.choice(_ASKING[:-_N_LATER] if opening else _ASKING) + text
+    elif rng.random() < 0.14: text = rng.choice(_ASKING if opening else _REPLYING if follows else _ASKING + _REPLYING) + text
     chance = rng.random()
     if chance > 0.94: return text + rng.choice(_CLOSING)
     if chance > 0.91 and text.endswith("?") and not begs: return text[:-1] + ", please?"
@@ -83,14 +86,15 @@ def add_noise(
     *,
     polite: bool = True,  # whether a greeting or thanks may be added
     opening: bool = False,  # whether it opens the dialogue, where greetings stand
+    follows: bool = False,  # whether it leans on the answer before it
 ) -> str:
     "Return `text` as a hurried user may type it: courtesies, no full stop, a typo, one case throughout."
-    if polite: text = _polite(rng, text, opening=opening)
+    if polite: text = _polite(rng, text, opening=opening, follows=follows)
     if rng.random() < 0.22: text = text.rstrip("?.!") or text
-    while rng.random() < 0.12: text = _typo(rng, text)
+    while rng.random() < 0.16: text = _typo(rng, text)
     case = rng.random()
     if case < 0.06: text = _in_short(text)
-    return text.lower() if case < 0.24 else text.upper() if case > 0.94 else text
+    return text.lower() if case < 0.22 else text.upper() if case > 0.86 else text
 
 # %% ../nbs/02b_primer.ipynb #cb926dec
 def _deal(rng: random.Random, cards: Sequence) -> Iterator:
@@ -120,7 +124,7 @@ def _turn(dealer: _Dealer, topic: Topic, ask: str, before: Topic | None) -> list
     ask = choose_reading(rng, ask)
     named = not follow and rng.random() >= (0.6 if known else 0.08)
     user = fill(ask, rng.choices(list(subject.called), list(subject.called.values()))[0] if named else None, subject)
-    user = add_noise(rng, user, polite=topic.category != MANNERS and not follow, opening=before is None)
+    user = add_noise(rng, user, polite=topic.category != MANNERS, opening=before is None, follows=follow)
     clear = known and (follow or "{" in ask)  # the reader knows who "he" is
     answer = dealer.deal((topic.id, "answer"), topic.answer)
     name = subject.name if subject.short in answer or rng.random() < 0.6 else subject.short
