@@ -41,7 +41,7 @@ def test_a_bare_question_means_what_the_fact_before_it_says(primer):
 def test_a_short_training_run_learns_the_robot(command, primer, root, tmp_path):
     "A tiny model, a few hundred steps: most facts are right in words that it has seen."
     config = {"model": {"T": 128, "C": 96, "L": 2, "H": 4, "d_ff": 384, "dropout": 0.0},
-              "train": {"B": 24, "total_steps": 400, "eval_every": 400, "eval_steps": 2, "ckpt_every": 400, "base_lr": 4e-3, "min_lr": 1e-4, "warmup_steps": 20, "loss_on": "replies",
+              "train": {"B": 24, "total_steps": 700, "eval_every": 700, "eval_steps": 2, "ckpt_every": 700, "base_lr": 4e-3, "min_lr": 1e-4, "warmup_steps": 20, "loss_on": "replies",
                         "p_train": {"primer": 1.0}, "out_dir": str(tmp_path / "out")},
               "data": {"enabled_sources": ["primer"], "required_sources": ["primer"], "primer_path": str(primer), "cache_dir": str(tmp_path / "cache")}}
     (tmp_path / "robot.json").write_text(json.dumps(config))
