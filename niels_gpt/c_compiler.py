@@ -45,9 +45,9 @@ def _processor() -> str:
     except OSError: known = []
     return platform.machine() + (known[0] if known else platform.processor() + platform.node())
 
-def _kept_at(text: str, command: Sequence[str]) -> Path:
-    "Return where the compiled `text` is kept: below $XDG_CACHE_HOME, or ~/.cache."
-    facts = [text, str(_ATTEMPTS), *command, _run([*command, "--version"]), _processor()]
+def _kept_at(text: str, command: Sequence[str], more: Sequence[str] = ()) -> Path:
+    "Return where the `text`, compiled with `more` flags, is kept: below $XDG_CACHE_HOME, or ~/.cache."
+    facts = [text, str(_ATTEMPTS), *command, *more, _run([*command, "--version"]), _processor()]
     folder = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "niels_gpt"
     return folder / f"{hashlib.sha256('|'.join(facts).encode()).hexdigest()[:24]}.so"
 
@@ -56,27 +56,28 @@ def _compile(
     text: str,  # C
     command: Sequence[str],
     folder: str,  # to work in
+    more: Sequence[str],  # flags that it must know
 ) -> Path:
     "Return the library made of `text`, with the best flags that the compiler knows. Raises `OSError` or `SubprocessError`."
     source, made = Path(folder) / "step.c", Path(folder) / "step.so"
     source.write_text(text)
     for flags in _ATTEMPTS:
-        try: _run([*command, *flags, str(source), "-o", str(made), "-lm"], cwd=folder)
+        try: _run([*command, *flags, *more, str(source), "-o", str(made), "-lm"], cwd=folder)
         except subprocess.CalledProcessError: continue
         return made
     raise FileNotFoundError("the compiler made no library")
 
 # %% ../nbs/05c2_c_from_python.ipynb #aa35ae90
 @functools.cache
-def _open(text: str, settings: tuple) -> ctypes.CDLL | None:
+def _open(text: str, more: tuple[str, ...], settings: tuple) -> ctypes.CDLL | None:
     "Open the library of `text`, the one that is kept or a new one; None if anything goes wrong. Other settings are another attempt."
     try:
         if (command := compiler()) is None: return None
-        kept = _kept_at(text, command)
+        kept = _kept_at(text, command, more)
         try: return ctypes.CDLL(str(kept))
         except OSError: pass  # not there yet, or of no use
         with tempfile.TemporaryDirectory() as folder:
-            made = _compile(text, command, folder)
+            made = _compile(text, command, folder, more)
             try:
                 with atomic_write(kept) as file: file.write(made.read_bytes())
                 return ctypes.CDLL(str(kept))
@@ -85,6 +86,8 @@ def _open(text: str, settings: tuple) -> ctypes.CDLL | None:
 
 def open_c(
     text: str,  # C
+    *,
+    openmp: bool = False,  # loops may be shared out among threads
 ) -> ctypes.CDLL | None:
     "Compile `text` and open it; the second time is quick. None where there is no compiler, or it fails: never an error, never a word."
-    return _open(text, tuple(os.environ.get(name) for name in ("NIELS_GPT_C", "CC", "PATH", "XDG_CACHE_HOME")))
+    return _open(text, ("-fopenmp",) if openmp else (), tuple(os.environ.get(name) for name in ("NIELS_GPT_C", "CC", "PATH", "XDG_CACHE_HOME")))

@@ -22,6 +22,7 @@ from .config import ModelConfig, TrainConfig, mix_for, to_dict
 from .device import get_rng_state, make_generator, pick_compile, pick_precision, seed_everything, set_rng_state, try_compile
 from .eval import bits_per_byte, eval_loss_on_stream, next_byte_loss
 from .lr_schedule import lr_at_step
+from .model.fused import fused_forward
 from .model.gpt import GPT
 from .one_step import build_optimizer, products_in, train_on_batch
 
@@ -158,8 +159,8 @@ class RunState(RunParts):
 
 # %% ../nbs/06d_training.ipynb #9c4db365
 def _ready_forward(run: RunState, report: Callable[[str], None]) -> Callable[[Tensor], Tensor]:
-    "Return the model's call: compiled, if the config of `run` asks for that and the compiler can; else the model."
-    if not pick_compile(run.cfg.compile, run.device): return run.model
+    "Return the model's call: compiled, if the config of `run` asks for that and the compiler can; else by kernels, where there are any; else the model."
+    if not pick_compile(run.cfg.compile, run.device): return fused_forward(run.model) or run.model
     x = torch.zeros(run.cfg.B, run.model_cfg.T, dtype=torch.long, device=run.device)
     def trial(forward: Callable[[Tensor], Tensor]) -> None:
         with products_in(run.precision, run.device): loss = next_byte_loss(forward(x), x)
@@ -198,7 +199,7 @@ class WatchedRun(RunState):
         self.callbacks, self.stop_requested, self.forward = list(callbacks), False, None
 
     def prepare(self, report: Callable[[str], None] = warnings.warn) -> None:
-        "Compile the model's call if the config asks for it, once; `run` begins with this."
+        "Choose the fastest call of the model, once; `run` begins with this."
         if self.forward is None: self.forward = _ready_forward(self, report)
 
     def log(self) -> dict[str, Any]:
