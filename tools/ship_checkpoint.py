@@ -60,9 +60,9 @@ Checkpoint of step {step:,}, {before}; {eval_windows} random windows a source, f
 
 `python -m niels_gpt.quiz` asks the questions in `data/eval/`, none of which stands in the primer (but for some of up to three
 words), each in a conversation of its own with the default system prompt. Some of them were looked at while the model was trained.
-The others were written by authors who saw neither the first nor the primer. The second and the third, `data/eval/second/` and
-`data/eval/third/`, were asked before the last phase and are not unseen any more: what failed there said what to write for it. The fourth,
-`data/eval/fourth/`, was written while that phase ran; nothing was trained after it was asked, and which weights ship was settled by
+The others were written by authors who saw neither the first nor the primer. The second, the third and the fourth, in `data/eval/second/`,
+`third/` and `fourth/`, were asked before the last phase and are not unseen any more: what failed there said what to write for it. The fifth,
+`data/eval/fifth/`, was written while that phase ran; nothing was trained after it was asked, and which weights ship was settled by
 the others. A part of their questions happens to stand in the primer (chapter 08a2 counts them). "Seen" are questions in `data/eval/seen/`,
 which all do. Right replies, by exam and temperature:
 
@@ -108,7 +108,7 @@ def average(models: Sequence[GPT]) -> GPT:
     return models[0]
 
 
-FOLDERS = {"new": "data/eval", **{name: f"data/eval/{name}" for name in ("second", "third", "fourth", "seen")}}
+FOLDERS = {"new": "data/eval", **{name: f"data/eval/{name}" for name in ("second", "third", "fourth", "fifth", "seen")}}
 EXAMS = [(f"{name}, {t:g}", folder, t) for name, folder in FOLDERS.items() for t in ((0.0,) if name == "seen" else (0.0, 0.7))]  # title, questions, temperature
 
 
