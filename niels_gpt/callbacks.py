@@ -22,6 +22,7 @@ import torch
 from tqdm import tqdm
 
 from .config import to_dict
+from .device import pick_compile
 from .files import atomic_write
 from .trainer import Callback, Trainer
 
@@ -103,10 +104,11 @@ def run_row(
     trainer: Trainer,
 ) -> dict[str, Any]:
     "Return the first row of a record: what was trained, on what, and where."
+    wanted, fast = pick_compile(trainer.cfg.compile, trainer.device), trainer.forward not in (None, trainer.model)
     return {
         "kind": "run", "step": trainer.step, "model": to_dict(trainer.model_cfg), "train": to_dict(trainer.cfg), "p": trainer.p,
         "n_params": trainer.model.n_params(), "device": trainer.device, "precision": trainer.precision,
-        "compiled": trainer.forward is not None and trainer.forward is not trainer.model, "torch": torch.__version__,
+        "compiled": fast and wanted, "kernels": fast and not wanted, "torch": torch.__version__,
         "train_bytes": trainer.n_train(), "val_bytes": {name: len(s) for name, s in trainer.val_streams.items()},
     }
 
