@@ -171,8 +171,9 @@ def test_without_a_compiler_the_run_goes_on_with_one_warning(tiny, tmp_path):
     assert "Traceback" not in done.stderr and run_row(tmp_path / "out")["compiled"] is False
 
 
-def test_a_compiled_run_is_the_plain_run_but_for_rounding(tmp_path):
+def test_a_compiled_run_is_the_plain_run_but_for_rounding(tmp_path, monkeypatch):
     "With the front half of the compiler, which reads the model and its gradient; the back half needs a minute and g++."
+    monkeypatch.setenv("NIELS_GPT_C", "off")  # plain: the model's own modules, no kernels
     text, plain = (SENTENCE * 100).encode(), torch.compile
     model_cfg = ModelConfig(T=32, C=32, L=1, H=2, d_ff=64, dropout=0.0)
     losses, names = {}, {}

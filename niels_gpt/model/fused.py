@@ -29,7 +29,7 @@ def _add_norm_back(
 ) -> tuple[Tensor, ...]:  # gradients of x, y, b, gain, bias
     "Take all gradients in one pass."
     dx, dy, C = torch.empty_like(total), torch.empty_like(dh), total.shape[-1]
-    parts = torch.empty(_CHUNKS, 3, C)
+    parts = total.new_empty(_CHUNKS, 3, C)
     call(load_kernels(dh.dtype), "add_norm_back", dx, dy, parts, dtotal.contiguous(), dh.contiguous(), total, gain, total.numel() // C, C, _CHUNKS, dice)
     return dx, dy, *parts.sum(0)
 
@@ -62,7 +62,7 @@ class Gelu(torch.autograd.Function):
     @staticmethod
     def backward(ctx, dy: Tensor) -> tuple[Tensor, Tensor]:
         (slope,) = ctx.saved_tensors
-        du, n, parts = torch.empty_like(slope), slope.shape[-1], torch.empty(_CHUNKS, slope.shape[-1])
+        du, n, parts = torch.empty_like(slope), slope.shape[-1], torch.empty(_CHUNKS, slope.shape[-1], dtype=torch.float32)
         call(load_kernels(slope.dtype), "gelu_back", du, parts, dy.contiguous(), slope, slope.numel() // n, n, _CHUNKS)
         return du, parts.sum(0)
 
