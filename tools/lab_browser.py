@@ -146,7 +146,7 @@ def menu(page: Page, *names: str) -> None:
 BOOK = ".jp-NotebookPanel:not(.lm-mod-hidden)"  # the notebook in sight
 
 
-PROMPTS = "book => [...document.querySelectorAll(book + ' .jp-CodeCell .jp-InputPrompt')].map(e => e.innerText.trim())"
+PROMPTS = "book => [...document.querySelectorAll(book + ' .jp-CodeCell .jp-InputPrompt')].map(e => e.textContent.trim())"
 
 
 def book(page: Page) -> Locator:
@@ -185,7 +185,7 @@ def close_chapter(page: Page, url: str) -> None:
 RED = "[data-mime-type='application/vnd.jupyter.stderr']"
 ERRORS = RED + ":has-text('Traceback (most recent call last)')"  # Lab draws an error as it draws what goes to stderr
 DONE = f"""book => (p => p.every(p => /\\d/.test(p)) || !p.some(p => p.includes('*')) &&
-  [...document.querySelectorAll(book + " {RED}")].some(e => e.innerText.includes('Traceback')))(({PROMPTS})(book))"""
+  [...document.querySelectorAll(book + " {RED}")].some(e => e.textContent.includes('Traceback')))(({PROMPTS})(book))"""
 
 
 def run_all(page: Page, timeout: float = 240) -> float:
