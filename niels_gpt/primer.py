@@ -106,11 +106,16 @@ class _Dealer:
     "Deals from many packs by name, and rolls the dice `rng` for everything else."
 
     def __init__(self, rng: random.Random, subject: Subject = Subject()):
-        self.rng, self.subject, self.packs = rng, subject, {}
+        self.rng, self.subject, self.packs, self.after = rng, subject, {}, {}
 
     def deal(self, pack: tuple | str, cards: Sequence) -> Any:
         "Return the next of `cards` from the pack of that name."
         return next(self.packs.setdefault(pack, _deal(self.rng, cards)))
+
+    def followers(self, topics: Sequence[Topic], now: Topic) -> list[Topic]:
+        "Return those of `topics`, the same in every call, that may follow `now`; sought once, as many dialogues come by."
+        if now.id not in self.after: self.after[now.id] = [t for t in topics if now.id in t.after]
+        return self.after[now.id]
 
 # %% ../nbs/02b_primer.ipynb #5bb831e3
 MANNERS = "manners"  # the category of greetings and the like, to which nothing polite is added
@@ -152,15 +157,15 @@ def _next_topic(dealer: _Dealer, topics: Sequence[Topic], used: list[Topic], *, 
     def free(some: Sequence[Topic]) -> list[Topic]:
         return [t for t in some if (t.id not in said or t is now and now.id in now.after) and t.place != "first" and (last or t.place != "last")]
     chance = rng.random()
-    if chance < 0.6 and (follow := free([t for t in topics if now.id in t.after])): return _follow_up(dealer, follow, now)
+    if chance < 0.6 and (follow := free(dealer.followers(topics, now))): return _follow_up(dealer, follow, now)
     others = [t for t in free(topics) if t is not now]
     if chance < 0.75 and now.about_him and (then := [t for t in others if t.then]):
         topic = rng.choice(then)
         return topic, dealer.deal((topic.id, "then"), topic.then)
-    manners = [t for t in others if t.category == MANNERS]
-    alike = [t for t in others if t.about_him == now.about_him]
-    near = [t for t in alike if t.category == now.category != MANNERS]
-    choices = (manners if chance > 0.92 else near if chance < 0.85 else alike if chance < 0.88 else None) or others or [now]
+    if chance > 0.92: near = [t for t in others if t.category == MANNERS]
+    elif chance < 0.85: near = [t for t in others if t.category == now.category != MANNERS and t.about_him == now.about_him]
+    else: near = [t for t in others if t.about_him == now.about_him] if chance < 0.88 else []
+    choices = near or others or [now]
     category = rng.choice(sorted({t.category for t in choices}))
     topic = rng.choice([t for t in choices if t.category == category])
     return topic, dealer.deal((topic.id, "later"), topic.ask)

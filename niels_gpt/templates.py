@@ -174,7 +174,8 @@ def near_copies(
     words = {text: set(_words(text)) for text in texts}
     readings = {text: {tuple(_words(reading)) for reading in all_readings(text)} for text in texts}
     def alike(a: str, b: str) -> bool:
-        return len(words[a] & words[b]) >= share * len(words[a] | words[b]) or not readings[a].isdisjoint(readings[b])
+        common = len(words[a] & words[b])
+        return common >= share * (len(words[a]) + len(words[b]) - common) or not readings[a].isdisjoint(readings[b])
     groups: list[list[str]] = []
     for text in texts:
         near = [group for group in groups if any(alike(text, other) for other in group)]
