@@ -35,6 +35,7 @@ test: $(READY)
 docs: $(READY)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e ".[docs]" -c constraints.txt
 	$(BIN)/python -m sphinx -q -W --keep-going -c docs -d _docs/.doctrees nbs _docs $(ARGS)
+	@rm -rf jupyter_execute  # myst-nb's own copies, beside the site
 	$(BIN)/python tools/check_site.py _docs
 	@echo "open _docs/index.html"
 
@@ -43,4 +44,4 @@ run: $(READY)
 	$(BIN)/python tools/course_map.py
 
 clean:
-	rm -rf $(VENV) data/cache .pytest_cache _docs
+	rm -rf $(VENV) data/cache .pytest_cache _docs jupyter_execute
