@@ -112,7 +112,7 @@ def _read_state(path: str | Path, model_cfg: ModelConfig, device: str) -> dict[s
     state = load_checkpoint(path, device=device)
     validate_model_config_match(state["model_cfg"], model_cfg)
     if state["optimizer_state"] is None or "dice" not in state:
-        raise ValueError(f"{path} holds a model without its optimizer state, so no run can go on from it")
+        raise ValueError(f"{path} holds a model without its optimizer state, so no run can go on from it; --init begins a new one from its weights")
     return state
 
 # %% ../nbs/06d_training.ipynb #4dd2a48d

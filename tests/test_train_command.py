@@ -177,7 +177,21 @@ def test_resume_refuses_what_it_can_not_go_on_from(command, tiny, root, tmp_path
     assert_user_error(command("-m", "niels_gpt.train", "--config", tiny(), "--resume", root / "README.md"), "README.md")
     shipped = root / "checkpoints/niels-gpt.pt"
     same_shape = tiny("same.json", model__C=256, model__L=4, model__H=4, model__d_ff=1024, model__T=512, model__dropout=0.0)
-    assert_user_error(command("-m", "niels_gpt.train", "--config", same_shape, "--resume", shipped), "optimizer state")
+    assert_user_error(command("-m", "niels_gpt.train", "--config", same_shape, "--resume", shipped), "optimizer state", "--init")
+
+
+def test_a_new_run_begins_with_the_weights_of_another(command, tiny, root, tmp_path):
+    shipped = root / "checkpoints/niels-gpt.pt"
+    shape = {"model__C": 256, "model__L": 4, "model__H": 4, "model__d_ff": 1024, "model__T": 128, "train__total_steps": 2}
+    done = command("-m", "niels_gpt.train", "--config", tiny(**shape), "--init", shipped)
+    assert done.returncode == 0, done.stderr
+    first = next(row for row in read_metrics(tmp_path / "out/metrics.jsonl") if row["kind"] == "eval")
+    assert first["step"] == 0 and all(bits < 4 for bits in first["bits_per_byte"].values())  # 8 before any training
+    assert load_checkpoint(tmp_path / "out/latest.pt", device="cpu")["step"] == 2
+    assert_user_error(command("-m", "niels_gpt.train", "--config", tiny(), "--init", shipped), "C is 256 in the checkpoint and 32 here")
+    assert_user_error(command("-m", "niels_gpt.train", "--config", tiny(), "--init", "nowhere.pt"), "nowhere.pt")
+    both = command("-m", "niels_gpt.train", "--config", tiny(), "--init", shipped, "--resume", shipped)
+    assert both.returncode == 2 and "not allowed with" in both.stderr
 
 
 def test_unwritable_folder_is_one_line(command, tiny, tmp_path):
