@@ -63,8 +63,8 @@ words), each in a conversation of its own with the default system prompt. Some o
 The others were written by authors who saw neither the first nor the primer. The second, the third and the fourth, in `data/eval/second/`,
 `third/` and `fourth/`, were asked before the last phase and are not unseen any more: what failed there said what to write for it. The fifth,
 `data/eval/fifth/`, was written while that phase ran; nothing was trained after it was asked, and which weights ship was settled by
-the others. The sixth, `data/eval/sixth/`, was written when all was settled, and asked of the weights that ship. A part of their questions
-happens to stand in the primer (chapter 08a2 counts them). "Seen" are questions in `data/eval/seen/`, which all do. Right replies, by exam
+the others. The sixth and the seventh, `data/eval/sixth/` and `seventh/`, were written when all was settled, and asked of the weights that
+ship. A part of their questions happens to stand in the primer (chapter 08a2 counts them). "Seen" are questions in `data/eval/seen/`, which all do. Right replies, by exam
 and temperature:
 
 {exam}
@@ -109,7 +109,7 @@ def average(models: Sequence[GPT]) -> GPT:
     return models[0]
 
 
-FOLDERS = {"new": "data/eval", **{name: f"data/eval/{name}" for name in ("second", "third", "fourth", "fifth", "sixth", "seen")}}
+FOLDERS = {"new": "data/eval", **{name: f"data/eval/{name}" for name in ("second", "third", "fourth", "fifth", "sixth", "seventh", "seen")}}
 EXAMS = [(f"{name}, {t:g}", folder, t) for name, folder in FOLDERS.items() for t in ((0.0,) if name == "seen" else (0.0, 0.7))]  # title, questions, temperature
 
 
