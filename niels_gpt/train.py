@@ -86,7 +86,7 @@ def explain_precision(
     if wanted == "float32": return None
     gain = bfloat16_gain(trainer.device)
     if wanted == "bfloat16":
-        return None if gain else f"warning: this {trainer.device} has no circuits for bfloat16; precision float32 or auto may be many times as fast"
+        return None if gain else f"precision bfloat16, though this {trainer.device} has no circuits for it: float32 or auto may be many times as fast"
     why = f"multiplies {gain:.1f} times as fast in bfloat16 as in float32" if gain else "has no circuits for bfloat16"
     return f"precision auto: {trainer.precision}, since this {trainer.device} {why}"
 

@@ -64,8 +64,8 @@ The others were written by authors who saw neither the first nor the primer. The
 `third/` and `fourth/`, were asked before the last phase and are not unseen any more: what failed there said what to write for it. The fifth,
 `data/eval/fifth/`, was written while that phase ran; nothing was trained after it was asked, and which weights ship was settled by
 the others. The sixth and the seventh, `data/eval/sixth/` and `seventh/`, were written when all was settled, and asked of the weights that
-ship. A part of their questions happens to stand in the primer (chapter 08a2 counts them). "Seen" are questions in `data/eval/seen/`, which all do. Right replies, by exam
-and temperature:
+ship. A part of their questions happens to stand in the primer (chapter 08a2 counts them). "Seen" are questions in `data/eval/seen/`,
+which all do. Right replies, by exam and temperature:
 
 {exam}
 
