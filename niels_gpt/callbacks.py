@@ -22,9 +22,8 @@ import torch
 from tqdm import tqdm
 
 from .config import to_dict
-from .device import pick_compile
 from .files import atomic_write
-from .trainer import Callback, Trainer
+from .trainer import Callback, Trainer, way_of
 
 # %% ../nbs/06e_callbacks.ipynb #195f869b
 def place_copy(source: Path, target: Path) -> None:
@@ -104,11 +103,10 @@ def run_row(
     trainer: Trainer,
 ) -> dict[str, Any]:
     "Return the first row of a record: what was trained, on what, and where."
-    wanted, fast = pick_compile(trainer.cfg.compile, trainer.device), trainer.forward not in (None, trainer.model)
     return {
         "kind": "run", "step": trainer.step, "model": to_dict(trainer.model_cfg), "train": to_dict(trainer.cfg), "p": trainer.p,
-        "n_params": trainer.model.n_params(), "device": trainer.device, "precision": trainer.precision,
-        "compiled": fast and wanted, "kernels": fast and not wanted, "torch": torch.__version__,
+        "begun_from": trainer.begun_from, "n_params": trainer.model.n_params(), "device": trainer.device, "precision": trainer.precision,
+        "compiled": way_of(trainer) == "compiled", "kernels": way_of(trainer) == "kernels", "torch": torch.__version__,
         "train_bytes": trainer.n_train(), "val_bytes": {name: len(s) for name, s in trainer.val_streams.items()},
     }
 

@@ -185,11 +185,15 @@ def test_a_new_run_begins_with_the_weights_of_another(command, tiny, root, tmp_p
     shape = {"model__C": 256, "model__L": 4, "model__H": 4, "model__d_ff": 1024, "model__T": 128, "train__total_steps": 2}
     done = command("-m", "niels_gpt.train", "--config", tiny(**shape), "--init", shipped)
     assert done.returncode == 0, done.stderr
-    first = next(row for row in read_metrics(tmp_path / "out/metrics.jsonl") if row["kind"] == "eval")
+    run, first = read_metrics(tmp_path / "out/metrics.jsonl")[:2]
+    assert run["begun_from"] == str(shipped) and "steps: " in done.stderr
     assert first["step"] == 0 and all(bits < 4 for bits in first["bits_per_byte"].values())  # 8 before any training
     assert torch.load(tmp_path / "out/latest.pt", weights_only=True)["step"] == 2
     assert_user_error(command("-m", "niels_gpt.train", "--config", tiny(), "--init", shipped), "C is 256 in the checkpoint and 32 here")
     assert_user_error(command("-m", "niels_gpt.train", "--config", tiny(), "--init", "nowhere.pt"), "nowhere.pt")
+    text = tmp_path / "short.txt"
+    text.write_text("Tea at four. " * 20)  # without a config the shape is the checkpoint's, T of 512 included
+    assert_user_error(command("-m", "niels_gpt.train", "--text", text, "--init", shipped), "T+1 = 513")
     both = command("-m", "niels_gpt.train", "--config", tiny(), "--init", shipped, "--resume", shipped)
     assert both.returncode == 2 and "not allowed with" in both.stderr
 
