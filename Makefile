@@ -1,9 +1,10 @@
-# make lab    install, and open JupyterLab at the map of the course
-# make chat   install, and talk to the shipped model in the terminal
-# make test   install, and run every notebook and every test
-# make docs   install what it needs, and write the chapters as a site into _docs/
-# make run    run every notebook again and write its outputs; then commit them
-# make clean  remove the virtual environment and the caches
+# make lab      install, and open JupyterLab at the map of the course
+# make chat     install, and talk to the shipped model in the terminal
+# make test     install, and run every notebook and every test but those of make browser
+# make browser  install, and run every notebook in JupyterLab in a headless Chromium
+# make docs     install what it needs, and write the chapters as a site into _docs/
+# make run      run every notebook again and write its outputs; then commit them
+# make clean    remove the virtual environment and the caches
 
 PYTHON ?= python3
 VENV := .venv
@@ -11,7 +12,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 ROOT_FLAG := $(if $(filter 0,$(shell id -u)),--allow-root)
 
-.PHONY: lab chat test docs run clean
+.PHONY: lab chat test browser docs run clean
 .DEFAULT_GOAL := help
 
 help:
@@ -29,8 +30,13 @@ lab: $(READY)
 chat: $(READY)
 	$(BIN)/python -m niels_gpt.chat_cli $(ARGS)
 
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n 2 --dist loadfile --no-loadscope-reorder
+
 test: $(READY)
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n 2 --dist loadfile --no-loadscope-reorder $(ARGS)
+	$(PYTEST) -m "not browser" $(ARGS)
+
+browser: $(READY)
+	BROWSER=required $(PYTEST) -m browser tests/test_browser.py tests/test_browser_2.py $(ARGS)
 
 docs: $(READY)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e ".[docs]" -c constraints.txt
