@@ -40,8 +40,9 @@ def atomic_write(
             os.fsync(file.fileno())
         os.chmod(temporary, 0o666 & ~_umask())
         os.replace(temporary, path)
-    except BaseException:
+    except BaseException as error:
         Path(temporary).unlink(missing_ok=True)
+        if isinstance(error, OSError) and error.filename is None: error.filename = str(path)  # a full disk does not say for which file
         raise
 
 # %% ../nbs/00a_files.ipynb #7c75c424

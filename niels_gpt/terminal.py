@@ -26,14 +26,23 @@ def one_line(
         return f"{error.strerror}: {error.filename}" if error.filename else error.strerror
     return " ".join(str(error).split()) or type(error).__name__
 
+# %% ../nbs/00c_terminal.ipynb #62af106d
+_TOO_BIG = ("out of memory", "not enough memory", "can't allocate memory", "Storage size calculation overflowed")
+
+def _is_too_big(
+    error: BaseException,
+) -> bool:
+    "Return whether `error` says that something does not fit into memory."
+    return isinstance(error, MemoryError) or any(words in str(error) for words in _TOO_BIG)
+
 # %% ../nbs/00c_terminal.ipynb #7f81b167
 def run_command(
     command: Callable[[], int | None],  # returns its exit status; None counts as 0
 ) -> int:
     """Run `command` and return the exit status of the process.
 
-    `ValueError`, `OSError` and `ImportError` are the user's to mend: one line on standard error, status 2.
-    Ctrl-C is 130. Any other exception is our bug, and keeps its traceback.
+    `ValueError`, `OSError` and `ImportError` are the user's to mend: one line on standard error, status 2;
+    so is what does not fit into memory. Ctrl-C is 130. Any other exception is our bug, and keeps its traceback.
     """
     try:
         status = command() or 0
@@ -47,4 +56,8 @@ def run_command(
         return 0
     except (ValueError, OSError, ImportError) as error:
         print(f"error: {one_line(error)}", file=sys.stderr)
+        return 2
+    except (MemoryError, RuntimeError) as error:
+        if not _is_too_big(error): raise
+        print("error: not enough memory; a smaller batch (B), context (T) or model (C, d_ff, L) needs less", file=sys.stderr)
         return 2

@@ -106,7 +106,8 @@ def make_room(
     out_dir: Path,
     resume: str | None,  # the checkpoint that the run goes on from
 ) -> Path | None:  # the folder that has an earlier run's files now
-    "Set the files of an earlier run in `out_dir` aside, unless they are this run's own."
+    "Set the files of an earlier run in `out_dir` aside, unless they are this run's own. Raises `NotADirectoryError` for a file."
+    if out_dir.is_file(): raise NotADirectoryError(f"out_dir must be a folder, and {out_dir} is a file")
     if resume and Path(resume).resolve() == (out_dir / "latest.pt").resolve(): return None
     is_here = bool(resume) and Path(resume).resolve().parent == out_dir.resolve()
     return set_aside(out_dir, keep=is_here)

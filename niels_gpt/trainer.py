@@ -25,6 +25,7 @@ from .lr_schedule import lr_at_step
 from .model.fused import fused_forward
 from .model.gpt import GPT
 from .one_step import build_optimizer, products_in, train_on_batch
+from .tokenizer import V
 
 # %% ../nbs/06d_training.ipynb #34648940
 class Callback:
@@ -61,11 +62,12 @@ class RunningLoss:
         return (step - self.clock_step) / (time.perf_counter() - self.clock)
 
 # %% ../nbs/06d_training.ipynb #b3302dd5
-def _training_text(cfg: TrainConfig, T: int, train: Mapping[str, object]) -> tuple[dict[str, object], dict[str, float]]:
+def _training_text(cfg: TrainConfig, model_cfg: ModelConfig, train: Mapping[str, object]) -> tuple[dict[str, object], dict[str, float]]:
     "Return the streams that a run draws from, and the probability of each. Raises `ValueError` if they do not fit."
+    if model_cfg.V != V: raise ValueError(f"V must be {V}, one id a byte value, got {model_cfg.V}")
     p = share_out(mix_for(cfg.p_train, train), train)
     streams = {name: train[name] for name in p}
-    check_mix(streams, p, T)
+    check_mix(streams, p, model_cfg.T)
     return streams, p
 
 # %% ../nbs/06d_training.ipynb #0d778449
@@ -76,7 +78,7 @@ class RunParts:
         seed_everything(cfg.seed)
         self.model_cfg, self.cfg, self.device = model_cfg, cfg, device
         self.precision = pick_precision(cfg.precision, device)  # the config may say "auto"
-        self.train_streams, self.p = _training_text(cfg, model_cfg.T, train)
+        self.train_streams, self.p = _training_text(cfg, model_cfg, train)
         self.val_streams = {name: stream for name, stream in val.items() if len(stream) > model_cfg.T}
         self.model = GPT(model_cfg).to(device)
         self.optimizer = build_optimizer(self.model, cfg)

@@ -142,6 +142,8 @@ MISTAKES = {
     "no wiki": ({"data__wiki": "no/such/folder"}, ["no/such/folder"]),
     "no primer": ({"data__primer_path": "nowhere.txt", "data__required_sources": ["wiki", "primer"]}, ["nowhere.txt"]),
     "short stream": ({"model__T": 1000000}, ["T+1"]),
+    "not bytes": ({"model__V": 100}, ["V must be 256"]),
+    "too big": ({"model__C": 10**15, "model__H": 1}, ["not enough memory"]),
 }
 
 
@@ -201,6 +203,7 @@ def test_a_new_run_begins_with_the_weights_of_another(command, tiny, root, tmp_p
 def test_unwritable_folder_is_one_line(command, tiny, tmp_path):
     (tmp_path / "file").write_text("not a folder")
     assert_user_error(command("-m", "niels_gpt.train", "--config", tiny(train__out_dir=str(tmp_path / "file/out"))), "file")
+    assert_user_error(command("-m", "niels_gpt.train", "--config", tiny(train__out_dir=str(tmp_path / "file"))), "out_dir must be a folder")
 
 
 def test_help_is_for_newcomers(command):
