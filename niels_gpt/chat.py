@@ -75,14 +75,14 @@ class Conversation:
 def apply_settings(session: Conversation, values: Mapping[str, Any]) -> None:
     "Hand the settings, named as its attributes, to a conversation: all or, with a `ValueError`, none."
     check_sampling(**{name: values[name] for name in ("temperature", "top_k", "max_new_tokens")})
-    if not 0 <= values["seed"] < 2**63: raise ValueError(f"seed must lie in 0..2**63-1, got {values['seed']}")
+    generator = make_generator(values["seed"])
     old = {name: getattr(session, name) for name in values}
     for name, value in values.items(): setattr(session, name, value)
     try: session.prompt([{"role": "user", "content": "?"}])  # does the system prompt leave room?
     except ValueError:
         for name, value in old.items(): setattr(session, name, value)
         raise
-    if session.seed != old["seed"]: session.generator = make_generator(session.seed)
+    if session.seed != old["seed"]: session.generator = generator
 
 # %% ../nbs/08a_chat.ipynb #1895e3bd
 class ChatSession(Conversation):

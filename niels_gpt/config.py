@@ -229,7 +229,7 @@ def _no_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 def load_json(path: str | Path) -> Any:
     "Read a JSON file. Raises `FileNotFoundError` or `ValueError` with the file's name and the line of the fault."
     path = Path(path)
-    if not path.is_file(): raise FileNotFoundError(f"no such file: {path}")
+    if not path.is_file(): raise FileNotFoundError(f"{path} is a folder, not a file" if path.is_dir() else f"no such file: {path}")
     try:
         return json.loads(path.read_text(encoding="utf-8"), object_pairs_hook=_no_repeats)
     except (ValueError, RecursionError) as error:

@@ -23,7 +23,8 @@ import torch
 def make_generator(
     seed: int,
 ) -> torch.Generator:
-    "Return a CPU generator that starts at `seed`; batches and samples come from such, so every device draws alike."
+    "Return a CPU generator that starts at `seed`; batches and samples come from such, so every device draws alike. Raises `ValueError` outside 0..2**63-1."
+    if not 0 <= seed < 2**63: raise ValueError(f"seed must lie in 0..2**63-1, got {seed}")
     return torch.Generator(device="cpu").manual_seed(seed)
 
 # %% ../nbs/00b_device.ipynb #495eb90b

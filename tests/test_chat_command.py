@@ -108,6 +108,8 @@ def test_ctrl_c_at_the_prompt_leaves_quietly():
     (("--top-k", "0"), ["top_k", "1..256"]),
     (("--top-k", "257"), ["top_k", "1..256"]),
     (("--max-new-tokens", "0"), ["max_new_tokens"]),
+    (("--seed", "-1"), ["seed", "2**63-1"]),
+    (("--seed", "99999999999999999999"), ["seed", "2**63-1"]),
     (("--ckpt", "nowhere.pt"), ["nowhere.pt"]),
     (("--ckpt", "README.md"), ["README.md"]),
     (("--system-file", "nowhere.txt"), ["nowhere.txt"]),

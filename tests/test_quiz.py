@@ -61,6 +61,7 @@ def test_the_shipped_model_passes_a_part_of_the_exam(questions):
     (("--questions", "tests"), ["robot_facts.json"]),
     (("--questions", "no_such_folder"), ["no_such_folder"]),
     (("--temperature", "-1"), ["temperature"]),
+    (("--seed", "-1"), ["seed", "2**63-1"]),
 ])
 def test_a_users_mistake_is_one_line(command, args, words):
     assert_user_error(command("-m", "niels_gpt.quiz", *args), *words)
